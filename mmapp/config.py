@@ -1,0 +1,73 @@
+"""Settings: one frozen value, read from `MMAPP_*` variables and `.env` at the edge of the program.
+
+Only entry points (`cli`, the web process, the worker process) call `load_settings`; everything else is
+handed the value. Unknown `MMAPP_*` variables in `.env` are refused, because they are typing errors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def user_data_folder() -> Path:
+    """The platform's folder for a user's application data."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "mmapp"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "mmapp"
+    return Path(os.environ.get("XDG_DATA_HOME", home / ".local" / "share")) / "mmapp"
+
+
+class Settings(BaseSettings):
+    """Every setting, its default, and what it does (the README's table is made from this)."""
+
+    model_config = SettingsConfigDict(env_prefix="MMAPP_", env_file=".env", frozen=True)
+
+    data_dir: Path = Field(
+        default_factory=user_data_folder,
+        description="Folder of all state: database, files, Redis socket, logs",
+    )
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    redis_url: str = Field("", description="Redis URL; empty: start the Redis of the wheel")
+    checkpoint: Path = Field(
+        REPOSITORY / "checkpoints" / "nano", description="Checkpoint folder, Hugging Face layout"
+    )
+    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, …")
+    dtype: str = Field("auto", description="Weights in memory: auto, bfloat16, float32")
+    threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
+    workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
+
+    host: str = Field("127.0.0.1", description="Address that the web UI binds to")
+    port: int = Field(7860, description="Port of the web UI; taken ports are skipped", ge=0)
+
+    max_bytes: int = Field(200_000_000, description="Largest file, bytes")
+    max_pages: int = Field(5_000, description="Most pages (PDF) or frames (TIFF, GIF) of a file")
+    max_pixels: int = Field(100_000_000, description="Most pixels of one image or rendered page")
+    max_characters: int = Field(20_000_000, description="Most characters of text in a file")
+    parse_seconds: float = Field(120.0, description="Longest time to read one file, seconds")
+    parse_memory: int = Field(2_000_000_000, description="Most memory to read one file, bytes")
+    max_photos: int = Field(12, description="Most photos of one listing")
+    max_upload_files: int = Field(50, description="Most files in one upload")
+
+    lease_seconds: float = Field(60.0, description="A silent worker's job is taken over after this")
+    sweep_seconds: float = Field(5.0, description="How often lost jobs are looked for")
+    max_attempts: int = Field(3, description="Attempts before a job that kills workers fails")
+    job_seconds: float = Field(6 * 3600.0, description="Hard limit for one attempt of one job")
+    log_level: str = Field("INFO", description="Least severe log line that is written")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'mmapp.sqlite3'}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings of this process; raises `pydantic.ValidationError` with the variable's name."""
+    return Settings(**overrides)  # type: ignore[arg-type]

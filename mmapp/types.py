@@ -1,0 +1,255 @@
+"""The nouns of the application as frozen values.
+
+Every layer speaks in these; none of them knows a database, a queue or a model. A value here refuses
+nothing: limits are checked where bytes come in (`mmapp.documents`), rules where jobs are submitted
+(`mmapp.jobs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: `[x0, y0, x1, y1]`: PDF points from the top left on PDF pages, pixels on images.
+Box = tuple[float, float, float, float]
+
+#: What a prompt is made of: text and pictures, in reading order.
+Part = "str | Image"
+
+#: Text scored right after the prefix, or (question, answer): only the answer's words are scored.
+Continuation = str | tuple[str, str]
+
+
+class MediaType(StrEnum):
+    """The kinds of file that can be read, told by content and never by name."""
+
+    PDF = "application/pdf"
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    WEBP = "image/webp"
+    TIFF = "image/tiff"
+    GIF = "image/gif"
+    MARKDOWN = "text/markdown"
+    TEXT = "text/plain"
+
+    @property
+    def is_image(self) -> bool:
+        return self.value.startswith("image/")
+
+    @property
+    def is_text(self) -> bool:
+        return self.value.startswith("text/")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text on a page, as the page shows it."""
+
+    text: str
+    #: The line's box; None where the page has no geometry (plain text, Markdown).
+    box: Box | None = None
+    #: `len(text) + 1` x-positions of the character edges, for horizontal lines; else empty.
+    edges: tuple[float, ...] = ()
+    #: Number of the text block (paragraph) on the page, from 0, in reading order.
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page or image of a Document."""
+
+    #: 1-based.
+    number: int
+    #: Points for PDF, pixels for images, 0 for text.
+    width: float
+    height: float
+    lines: tuple[Line, ...] = ()
+    #: Why the page could not be read; empty when it was.
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An uploaded file, known by its sha256."""
+
+    sha256: str
+    name: str
+    media_type: MediaType
+    size_bytes: int
+    page_count: int
+    #: Needed a password when it was added; the password itself is never stored.
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One product as offered: photos (sha256 of image Documents) and words."""
+
+    photos: tuple[str, ...]
+    title: str
+    description: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Label(StrEnum):
+    """FEVER's three terms for a claim."""
+
+    SUPPORTED = "SUPPORTED"
+    REFUTED = "REFUTED"
+    NOT_ENOUGH_INFO = "NOT_ENOUGH_INFO"
+
+
+class TaskName(StrEnum):
+    SUMMARIZE = "summarize"
+    CHECK_LISTING = "check_listing"
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (Status.QUEUED, Status.RUNNING)
+
+
+class Priority(StrEnum):
+    """Who waits for the job: a person in front of a screen, or a batch."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running job is, in the unit that a person counts in."""
+
+    #: A word for what goes on: "reading", "choosing", "checking", …
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    #: "tokens", "sentences", "claims", …
+    unit: str = ""
+    #: Pages read so far and in all; 0 of 0 for listings.
+    pages_done: int = 0
+    pages_total: int = 0
+    #: Seconds left at the present pace; None while unknown.
+    eta_s: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One launch of a task."""
+
+    id: str
+    task: TaskName
+    status: Status
+    priority: Priority
+    #: What a person calls it: the document's name or the listing's title.
+    label: str
+    #: The task's parameters as JSON (`SummarizeParams` or `Listing` as dict).
+    params: Mapping[str, Any]
+    attempts: int
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    #: One line that says what went wrong and what to do; empty unless failed.
+    error: str = ""
+    batch_id: str | None = None
+    #: Row in its batch, from 0.
+    batch_row: int | None = None
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a succeeded Job made: JSON with a schema version, and the record of what made it."""
+
+    job_id: str
+    task: TaskName
+    schema_version: int
+    #: As in the CLI contract, without "job" and "record".
+    payload: Mapping[str, Any]
+    record: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Many Jobs submitted together, with one progress and one export."""
+
+    id: str
+    name: str
+    task: TaskName
+    created_at: datetime
+    #: The input rows, in input order; a row without a job has an error.
+    rows: int
+    counts: Mapping[Status, int]
+    #: Rows that could not become jobs (bad image path, unreadable file).
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SummarizeParams:
+    document: str
+    sentences: int = 3
+    mode: Literal["grounded"] = "grounded"
+
+
+class ReportProgress(Protocol):
+    """Called often by a task; raises `errors.JobCancelled` when the person no longer wants it."""
+
+    def __call__(self, progress: Progress) -> None: ...
+
+
+class Prefix(Protocol):
+    """A prefilled prompt that many questions share."""
+
+    @property
+    def length(self) -> int: ...
+
+
+class Engine(Protocol):
+    """A loaded checkpoint, as tasks see it. `model.Engine` satisfies it; so may a server's client."""
+
+    name: str
+    weights_sha256: str
+    dtype: str
+    device: str
+    context_length: int
+    profile: Mapping[str, Any]
+
+    def count_tokens(self, text: str) -> int: ...
+
+    def prefill(
+        self,
+        parts: Sequence[str | Image],
+        on_progress: OnTokens | None = None,
+    ) -> Prefix: ...
+
+    def score(
+        self,
+        prefix: Any,
+        continuations: Sequence[Continuation],
+        on_progress: OnTokens | None = None,
+    ) -> list[float]: ...
+
+
+class OnTokens(Protocol):
+    """(tokens done, tokens in all), called between pieces of work; an exception stops the work."""
+
+    def __call__(self, done: int, total: int, /) -> None: ...

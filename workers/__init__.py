@@ -1,0 +1,1 @@
+"""The only place where the model meets the application: Celery processes that run jobs."""
