@@ -1,0 +1,4 @@
+"""The Llama 4 architecture in plain PyTorch: read documents once, score, generate.
+
+Depends on torch, safetensors, tokenizers, pillow and numpy; knows nothing of the application.
+"""
