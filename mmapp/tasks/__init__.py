@@ -1,0 +1,1 @@
+"""Tasks: pure functions from a document or a listing to a payload; prompt beside parser."""

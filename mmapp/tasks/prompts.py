@@ -1,0 +1,72 @@
+"""The words that every checkpoint is asked with, rendered from `prompts.toml`.
+
+Training reads the same file and is tested to render the same words, so that a checkpoint meets in
+service the very prompts that it was trained in. Nothing is refused here: text goes in as it stands, and
+the engine never reads special tokens out of it. Called by the tasks beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: The keys of each task's possible answers, in the order in which `answers` gives their words.
+ANSWERS: Final = {
+    "summarize": ("yes", "no"),
+    "check_listing": ("supported", "refuted", "unseen"),
+    "ask": ("yes", "no"),
+}
+
+
+@cache
+def _source() -> str:
+    return files(__package__).joinpath("prompts.toml").read_text(encoding="utf-8")
+
+
+@cache
+def _prompts() -> dict[str, dict[str, str]]:
+    return tomllib.loads(_source())
+
+
+def prompt_sha256() -> str:
+    """Hash of the prompts' source, for the record of a result."""
+    return hashlib.sha256(_source().encode()).hexdigest()
+
+
+def document_parts(pages_text: Sequence[tuple[int, str]]) -> list[str]:
+    """One part for each page, given as (number, text), in order."""
+    template = _prompts()["document"]["page"]
+    return [template.format(page=number, text=text) for number, text in pages_text]
+
+
+def summarize_question(sentence: str) -> str:
+    return _prompts()["summarize"]["question"].format(sentence=sentence)
+
+
+def listing_parts(images: Sequence[Image]) -> list[str | Image]:
+    """A numbered caption before each photo, counted from 1."""
+    template = _prompts()["check_listing"]["photo"]
+    parts: list[str | Image] = []
+    for number, image in enumerate(images, start=1):
+        parts += [template.format(number=number), image]
+    return parts
+
+
+def listing_question(attribute: str, claim: str) -> str:
+    return _prompts()["check_listing"]["question"].format(attribute=attribute, claim=claim)
+
+
+def ask_question(question: str, passage: str) -> str:
+    return _prompts()["ask"]["question"].format(question=question, passage=passage)
+
+
+def answers(task: str) -> tuple[str, ...]:
+    """The words that may answer a task's question: yes first, then no, then what can't be seen."""
+    return tuple(_prompts()[task][key] for key in ANSWERS[task])
