@@ -1,0 +1,228 @@
+"""Checkpoint folders in Hugging Face layout: config.json, and safetensors in one file or in shards.
+
+Loading is strict: a missing, extra or misshapen tensor is refused with its name, and so is a broken
+file. What is saved loads in transformers. The one table of weight names is here. Called by `engine`
+and `train`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.config import ConfigError, ModelConfig
+from model.transformer import Transformer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MAX_SHARD_BYTES = 5 * 10**9  # the limit that published checkpoints keep to
+READABLE = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class CheckpointError(ValueError):
+    """The folder does not hold this model's weights, whole and readable; the message names the file or tensor."""
+
+
+#: Our names and Hugging Face's, for beginnings and ends of a weight's name; # is a layer's number.
+TEXT_NAMES = (
+    ("embedding", "model.embed_tokens"),
+    ("norm", "model.norm"),
+    ("unembedding", "lm_head"),
+    ("blocks.#.attention_norm", "model.layers.#.input_layernorm"),
+    ("blocks.#.attention.query", "model.layers.#.self_attn.q_proj"),
+    ("blocks.#.attention.key", "model.layers.#.self_attn.k_proj"),
+    ("blocks.#.attention.value", "model.layers.#.self_attn.v_proj"),
+    ("blocks.#.attention.output", "model.layers.#.self_attn.o_proj"),
+    ("blocks.#.feed_forward_norm", "model.layers.#.post_attention_layernorm"),
+    ("blocks.#.feed_forward.gate", "model.layers.#.feed_forward.gate_proj"),
+    ("blocks.#.feed_forward.up", "model.layers.#.feed_forward.up_proj"),
+    ("blocks.#.feed_forward.down", "model.layers.#.feed_forward.down_proj"),
+    ("blocks.#.feed_forward.router", "model.layers.#.feed_forward.router"),
+    ("blocks.#.feed_forward.experts.gate_up", "model.layers.#.feed_forward.experts.gate_up_proj"),
+    ("blocks.#.feed_forward.experts.down", "model.layers.#.feed_forward.experts.down_proj"),
+    ("blocks.#.feed_forward.shared.gate", "model.layers.#.feed_forward.shared_expert.gate_proj"),
+    ("blocks.#.feed_forward.shared.up", "model.layers.#.feed_forward.shared_expert.up_proj"),
+    ("blocks.#.feed_forward.shared.down", "model.layers.#.feed_forward.shared_expert.down_proj"),
+)
+VISION_NAMES = (
+    ("projector", "multi_modal_projector.linear_1"),
+    ("vision.patch_embedding", "vision_model.patch_embedding.linear"),
+    ("vision.class_embedding", "vision_model.class_embedding"),
+    ("vision.position_embedding", "vision_model.positional_embedding_vlm"),
+    ("vision.norm_before", "vision_model.layernorm_pre"),
+    ("vision.norm_after", "vision_model.layernorm_post"),
+    ("vision.adapter.first", "vision_model.vision_adapter.mlp.fc1"),
+    ("vision.adapter.second", "vision_model.vision_adapter.mlp.fc2"),
+    ("vision.blocks.#.attention_norm", "vision_model.model.layers.#.input_layernorm"),
+    ("vision.blocks.#.attention.query", "vision_model.model.layers.#.self_attn.q_proj"),
+    ("vision.blocks.#.attention.key", "vision_model.model.layers.#.self_attn.k_proj"),
+    ("vision.blocks.#.attention.value", "vision_model.model.layers.#.self_attn.v_proj"),
+    ("vision.blocks.#.attention.output", "vision_model.model.layers.#.self_attn.o_proj"),
+    ("vision.blocks.#.feed_forward_norm", "vision_model.model.layers.#.post_attention_layernorm"),
+    ("vision.blocks.#.up", "vision_model.model.layers.#.mlp.fc1"),
+    ("vision.blocks.#.down", "vision_model.model.layers.#.mlp.fc2"),
+)
+
+
+def hf_names(transformer: Transformer) -> dict[str, str]:
+    """Our name of each weight, and its name in a Hugging Face checkpoint of this model."""
+    full = transformer.config.vision is not None
+    table = dict(VISION_NAMES)
+    table.update((ours, f"language_model.{theirs}" if full else theirs) for ours, theirs in TEXT_NAMES)
+    names = {}
+    for name in transformer.state_dict():
+        stem, _, kind = name.rpartition(".") if name.endswith((".weight", ".bias")) else (name, "", "")
+        number = re.search(r"\d+", stem)
+        theirs = table[re.sub(r"\d+", "#", stem)]
+        theirs = theirs.replace("#", number[0]) if number else theirs
+        names[name] = f"{theirs}.{kind}" if kind else theirs
+    return names
+
+
+def load_config(folder: Path | str) -> ModelConfig:
+    path = Path(folder) / CONFIG
+    try:
+        return ModelConfig.from_hf(_read_json(path))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def load_transformer(
+    folder: Path | str, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> Transformer:
+    """The model of the folder, ready to read; `dtype` None keeps each weight as it is stored."""
+    folder = Path(folder)
+    config = load_config(folder)
+    with torch.device("meta"):  # shapes only: no memory, no random numbers
+        transformer = Transformer(config)
+    ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
+    expected = {ours_of_name: tensor.shape for ours_of_name, tensor in transformer.state_dict().items()}
+    weights: dict[str, Tensor] = {}
+    extra: list[str] = []
+    for name, tensor in _stored_tensors(folder):
+        if name not in ours_of:
+            extra.append(name)
+            continue
+        _check_tensor(folder, name, tensor, expected[ours_of[name]])
+        weights[ours_of[name]] = tensor.to(device=device, dtype=dtype or tensor.dtype)
+    missing = [theirs for theirs, ours in ours_of.items() if ours not in weights]
+    _refuse_names(folder, "is missing", missing)
+    _refuse_names(folder, "is not a weight of this model", extra)
+    transformer.load_state_dict(weights, strict=True, assign=True)
+    return transformer.eval()
+
+
+def save_checkpoint(
+    transformer: Transformer, folder: Path | str, *, max_shard_bytes: int = MAX_SHARD_BYTES
+) -> None:
+    """Write config.json and the weights, as they are, in place of those that the folder may hold."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("model*.safetensors"), folder / INDEX):
+        old.unlink(missing_ok=True)
+    names = hf_names(transformer)
+    state = {names[ours]: tensor.contiguous() for ours, tensor in transformer.state_dict().items()}
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state.values()})
+    config = {**transformer.config.to_hf(), "dtype": dtypes[0] if len(dtypes) == 1 else "float32"}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shards = _shards(state, max_shard_bytes)
+    if len(shards) == 1:
+        save_file(shards[0], folder / WEIGHTS, metadata={"format": "pt"})
+        return
+    weight_map = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        weight_map.update(dict.fromkeys(shard, file))
+    total = sum(tensor.nbytes for tensor in state.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def weights_sha256(folder: Path | str) -> str:
+    """What identifies the weights: the hash of the one file, or of the shards' hashes in name order."""
+    digests = [_file_sha256(path) for path in _weight_files(Path(folder))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    seen: dict[str, str] = {}
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict, cannot be iterated
+                    if name in seen:
+                        raise CheckpointError(f"{folder}: tensor {name} is in {seen[name]} and in {path.name}")
+                    seen[name] = path.name
+                    yield name, file.get_tensor(name)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The one file, or the shards that the index names."""
+    if (folder / INDEX).exists():
+        weight_map = _read_json(folder / INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise CheckpointError(f"{folder / INDEX} has no weight_map: it should name a file for each tensor")
+        files = [folder / file for file in sorted(set(weight_map.values()))]
+    else:
+        files = [folder / WEIGHTS]
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(f"{file} does not exist: the weights are incomplete")
+    return files
+
+
+def _check_tensor(folder: Path, name: str, tensor: Tensor, shape: torch.Size) -> None:
+    if tensor.shape != shape:
+        raise CheckpointError(
+            f"{folder}: tensor {name} has shape {tuple(tensor.shape)}, the config asks for {tuple(shape)}"
+        )
+    if tensor.dtype not in READABLE:
+        raise CheckpointError(f"{folder}: tensor {name} is stored as {tensor.dtype}, not as a plain float")
+
+
+def _refuse_names(folder: Path, what: str, names: list[str]) -> None:
+    if names:
+        others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        raise CheckpointError(f"{folder}: tensor {names[0]} {what}{others}")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist: a checkpoint folder needs it") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def _shards(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+    shards: list[dict[str, Tensor]] = [{}]
+    room = max_bytes
+    for name, tensor in state.items():
+        if tensor.nbytes > room and shards[-1]:
+            shards.append({})
+            room = max_bytes
+        shards[-1][name] = tensor
+        room -= tensor.nbytes
+    return shards
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

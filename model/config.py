@@ -1,0 +1,347 @@
+"""The shape of a Llama 4 model, read from and written to a Hugging Face `config.json`.
+
+Field names are the keys of the published configs. A full config (`text_config` and
+`vision_config`) and a text-only one are both read. It refuses, with `ConfigError`, any key it does
+not know and any value that this implementation does not compute, so that no checkpoint runs with
+other mathematics than it was trained with. Called by `checkpoint`, and by whoever makes a new model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """The configuration asks for something that this model does not compute; the message names the key."""
+
+
+#: Keys that say how to train, generate or store, and change nothing in the forward pass.
+HARMLESS = frozenset(
+    """
+    _attn_implementation_autoset _name_or_path architectures attention_dropout bad_words_ids
+    begin_suppress_tokens cache_implementation chunk_size_feed_forward diversity_penalty do_sample dtype
+    early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task
+    for_llm_compressor forced_bos_token_id forced_eos_token_id id2label initializer_range label2id
+    length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams
+    num_return_sequences output_attentions output_hidden_states output_router_logits output_scores prefix
+    problem_type projector_dropout remove_invalid_values repetition_penalty return_dict
+    return_dict_in_generate router_aux_loss_coef router_jitter_noise sep_token_id suppress_tokens
+    task_specific_params temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype torchscript
+    transformers_version typical_p use_bfloat16 use_cache
+    """.split()
+)
+
+#: Keys that would change the forward pass, with the one value that is computed here.
+FIXED: Mapping[str, Any] = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "is_encoder_decoder": False,
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "cross_attention_hidden_size": None,
+    "tie_encoder_decoder": False,
+    "pruned_heads": {},
+    "decoder_start_token_id": None,
+}
+FIXED_VISION: Mapping[str, Any] = {
+    **FIXED,
+    "hidden_act": "gelu",
+    "multi_modal_projector_bias": False,
+    "norm_eps": 1e-5,
+    "num_channels": 3,
+    "vision_feature_layer": -1,
+    "vision_feature_select_strategy": "default",
+}
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """How fast each pair of a head turns with the position (`rope_parameters`)."""
+
+    rope_theta: float = 500_000.0
+    rope_type: str = "default"  #: "default", or "llama3": slow pairs are slowed down further
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position_embeddings: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.rope_type not in ("default", "llama3"):
+            raise ConfigError(f"rope_type {self.rope_type!r} is not known: use 'default' or 'llama3'")
+        if self.rope_type == "llama3" and self.high_freq_factor <= self.low_freq_factor:
+            raise ConfigError(
+                f"rope high_freq_factor {self.high_freq_factor} must exceed "
+                f"low_freq_factor {self.low_freq_factor}"
+            )
+
+    def to_hf(self) -> dict[str, Any]:
+        if self.rope_type == "default":
+            return {"rope_theta": self.rope_theta, "rope_type": "default"}
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The language model. Layers are counted from 0; defaults are those of the published class."""
+
+    vocab_size: int = 202_048
+    hidden_size: int = 5120
+    intermediate_size: int = 8192  #: width of each routed expert and of the shared one
+    intermediate_size_mlp: int = 16_384  #: width of a dense layer
+    num_hidden_layers: int = 48
+    num_attention_heads: int = 40
+    num_key_value_heads: int = 8
+    head_dim: int = 128
+    max_position_embeddings: int = 131_072
+    rms_norm_eps: float = 1e-5
+    tie_word_embeddings: bool = False
+    num_experts_per_tok: int = 1
+    num_local_experts: int = 16
+    moe_layers: tuple[int, ...] | None = None  #: None: every `interleave_moe_layer_step`-th
+    interleave_moe_layer_step: int = 1
+    use_qk_norm: bool = True
+    rope: RopeConfig = field(default_factory=RopeConfig)
+    no_rope_layers: tuple[int, ...] | None = None  #: by layer: 1 uses RoPE, 0 does not
+    no_rope_layer_interval: int = 4
+    attention_chunk_size: int = 8192
+    attn_temperature_tuning: bool = True
+    floor_scale: int = 8192
+    attn_scale: float = 0.1
+    bos_token_id: int | None = 1
+    eos_token_id: int | tuple[int, ...] | None = 2
+    pad_token_id: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive(self, _TEXT_SIZES)
+        _require_multiple(self, "num_attention_heads", "num_key_value_heads")
+        if self.head_dim % 2:
+            raise ConfigError(f"head_dim {self.head_dim} must be even: RoPE turns pairs")
+        if self.num_experts_per_tok > self.num_local_experts:
+            raise ConfigError(
+                f"num_experts_per_tok {self.num_experts_per_tok} exceeds "
+                f"num_local_experts {self.num_local_experts}"
+            )
+        if self.no_rope_layers and len(self.no_rope_layers) < self.num_hidden_layers:
+            raise ConfigError(
+                f"no_rope_layers lists {len(self.no_rope_layers)} layers of {self.num_hidden_layers}"
+            )
+
+    def uses_rope(self, layer: int) -> bool:
+        """Whether `layer` has RoPE and attends in chunks; else it has no positions and sees everything."""
+        if self.no_rope_layers:
+            return bool(self.no_rope_layers[layer])
+        return (layer + 1) % self.no_rope_layer_interval != 0
+
+    def is_moe(self, layer: int) -> bool:
+        if self.moe_layers is not None:
+            return layer in self.moe_layers
+        return (layer + 1) % self.interleave_moe_layer_step == 0
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> TextConfig:
+        values = {key: value for key, value in hf.items() if key != "layer_types"}
+        config: TextConfig = _from_hf(cls, values, FIXED)
+        layer_types = hf.get("layer_types")
+        if layer_types is not None and list(layer_types) != config.layer_types():
+            raise ConfigError("layer_types contradicts no_rope_layers: RoPE layers attend in chunks here")
+        return config
+
+    def to_hf(self) -> dict[str, Any]:
+        layers = range(self.num_hidden_layers)
+        return {
+            **_to_hf(self),
+            "model_type": "llama4_text",
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "no_rope_layers": [int(self.uses_rope(layer)) for layer in layers],
+            "moe_layers": [layer for layer in layers if self.is_moe(layer)],
+            "layer_types": self.layer_types(),
+        }
+
+    def layer_types(self) -> list[str]:
+        names = ("full_attention", "chunked_attention")
+        return [names[self.uses_rope(layer)] for layer in range(self.num_hidden_layers)]
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The image encoder. A tile of `image_size` pixels becomes `tokens_per_tile` features."""
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 34
+    num_attention_heads: int = 16
+    intermediate_size: int = 5632
+    image_size: int = 448
+    patch_size: int = 14
+    pixel_shuffle_ratio: float = 0.5
+    projector_input_dim: int = 4096
+    projector_output_dim: int = 4096
+    vision_output_dim: int = 7680
+    rope: RopeConfig = field(default_factory=lambda: RopeConfig(rope_theta=10_000.0))
+
+    def __post_init__(self) -> None:
+        _require_positive(self, _VISION_SIZES)
+        _require_multiple(self, "hidden_size", "num_attention_heads")
+        _require_multiple(self, "image_size", "patch_size")
+        if self.head_dim % 4:
+            raise ConfigError(f"vision head width {self.head_dim} must be a multiple of 4 (2-D RoPE)")
+        if self.pixel_shuffle_ratio * self.shuffle != 1 or self.patches_per_side % self.shuffle:
+            raise ConfigError(
+                f"pixel_shuffle_ratio {self.pixel_shuffle_ratio} must be 1/n with n dividing the "
+                f"{self.patches_per_side} patches of a tile's side"
+            )
+        if self.intermediate_size != self.hidden_size * self.shuffle**2:
+            raise ConfigError(
+                f"vision intermediate_size {self.intermediate_size} must be the width after the pixel "
+                f"shuffle, hidden_size x {self.shuffle**2} = {self.hidden_size * self.shuffle**2}"
+            )
+        if not self.projector_input_dim == self.projector_output_dim == self.vision_output_dim:
+            raise ConfigError(
+                "projector_input_dim, projector_output_dim and vision_output_dim must be equal, not "
+                f"{self.projector_input_dim}, {self.projector_output_dim}, {self.vision_output_dim}"
+            )
+        if self.rope.rope_type != "default":
+            raise ConfigError(f"vision rope_type {self.rope.rope_type!r} is not known: use 'default'")
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def patches_per_side(self) -> int:
+        return self.image_size // self.patch_size
+
+    @property
+    def shuffle(self) -> int:
+        """How many neighbouring patches, per side, become one feature."""
+        return round(1 / self.pixel_shuffle_ratio)
+
+    @property
+    def tokens_per_tile(self) -> int:
+        return (self.patches_per_side // self.shuffle) ** 2
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> VisionConfig:
+        values = {"rope_theta": 10_000.0, **hf}
+        config: VisionConfig = _from_hf(cls, values, FIXED_VISION)
+        return config
+
+    def to_hf(self) -> dict[str, Any]:
+        fixed = {key: FIXED_VISION[key] for key in ("hidden_act", "norm_eps", "num_channels")}
+        return {**_to_hf(self), **fixed, "model_type": "llama4_vision_model"}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model; `vision` is None for a text-only one."""
+
+    text: TextConfig
+    vision: VisionConfig | None = None
+    boi_token_index: int = 200_080
+    eoi_token_index: int = 200_081
+    image_token_index: int = 200_092  #: the id of `<|patch|>`, the places that image features fill
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
+        model_type = hf.get("model_type", "llama4" if "text_config" in hf else "llama4_text")
+        if model_type == "llama4_text":
+            return cls(TextConfig.from_hf(hf))
+        if model_type != "llama4" or not hf.get("text_config") or not hf.get("vision_config"):
+            raise ConfigError(
+                f"model_type {model_type!r} with keys {sorted(hf)[:8]} is not a Llama 4 config: it needs "
+                "'llama4' with text_config and vision_config, or 'llama4_text'"
+            )
+        own = {key: hf[key] for key in _OWN_KEYS if key in hf}
+        rest = {key: value for key, value in hf.items() if key not in (*_OWN_KEYS, *_PARTS)}
+        text = TextConfig.from_hf(hf["text_config"])
+        _refuse_strange(rest, {**FIXED, "tie_word_embeddings": text.tie_word_embeddings})
+        return cls(text, VisionConfig.from_hf(hf["vision_config"]), **own)
+
+    def to_hf(self) -> dict[str, Any]:
+        if self.vision is None:
+            return {"architectures": ["Llama4ForCausalLM"], **self.text.to_hf()}
+        return {
+            "architectures": ["Llama4ForConditionalGeneration"],
+            "model_type": "llama4",
+            **{key: getattr(self, key) for key in _OWN_KEYS},
+            "tie_word_embeddings": self.text.tie_word_embeddings,
+            "text_config": self.text.to_hf(),
+            "vision_config": self.vision.to_hf(),
+        }
+
+
+_OWN_KEYS = ("boi_token_index", "eoi_token_index", "image_token_index")
+_PARTS = ("text_config", "vision_config")
+_TEXT_SIZES = (
+    "vocab_size hidden_size intermediate_size intermediate_size_mlp num_hidden_layers "
+    "num_attention_heads num_key_value_heads head_dim num_experts_per_tok num_local_experts "
+    "interleave_moe_layer_step no_rope_layer_interval attention_chunk_size floor_scale"
+).split()
+_VISION_SIZES = (
+    "hidden_size num_hidden_layers num_attention_heads intermediate_size image_size patch_size "
+    "pixel_shuffle_ratio projector_input_dim projector_output_dim vision_output_dim"
+).split()
+
+
+def _from_hf(cls: type[Any], hf: Mapping[str, Any], fixed: Mapping[str, Any]) -> Any:
+    """Build `cls` from the keys it knows; refuse the others unless they are harmless."""
+    hf = dict(hf)
+    rope = _rope_from_hf(hf)
+    if hf.get("num_key_value_heads", 1) is None:
+        hf["num_key_value_heads"] = hf["num_attention_heads"]
+    if "head_dim" in hf and hf["head_dim"] is None:
+        hf["head_dim"] = hf["hidden_size"] // hf["num_attention_heads"]
+    known = {f.name for f in fields(cls)}
+    _refuse_strange({key: value for key, value in hf.items() if key not in known}, fixed)
+    values = {key: _frozen(value) for key, value in hf.items() if key in known}
+    if "attn_temperature_tuning" in values:  # published as 4, meaning true
+        values["attn_temperature_tuning"] = bool(values["attn_temperature_tuning"])
+    return cls(**values, rope=rope)
+
+
+def _rope_from_hf(hf: dict[str, Any]) -> RopeConfig:
+    """Take the RoPE keys out of `hf`: `rope_parameters`, or the older `rope_theta` and `rope_scaling`."""
+    theta = hf.pop("rope_theta", None)
+    scaling, parameters = hf.pop("rope_scaling", None), hf.pop("rope_parameters", None)
+    values = {**(scaling or {}), **(parameters or {})}
+    if theta is not None:
+        values.setdefault("rope_theta", theta)
+    unknown = values.keys() - {f.name for f in fields(RopeConfig)}
+    if unknown:
+        raise ConfigError(f"rope key {sorted(unknown)[0]!r} is not known here")
+    return RopeConfig(**values)
+
+
+def _refuse_strange(hf: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    for key, value in hf.items():
+        if key in fixed:
+            if value != fixed[key]:
+                raise ConfigError(f"{key} is {value!r}: only {fixed[key]!r} is computed here")
+        elif key not in HARMLESS:
+            raise ConfigError(f"config key {key!r} (value {value!r}) is not known here")
+
+
+def _require_positive(config: Any, names: list[str]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise ConfigError(f"{name} must be a positive number, not {value!r}")
+
+
+def _require_multiple(config: Any, whole: str, part: str) -> None:
+    if getattr(config, whole) % getattr(config, part):
+        raise ConfigError(
+            f"{whole} {getattr(config, whole)} is not a multiple of {part} {getattr(config, part)}"
+        )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _to_hf(config: Any) -> dict[str, Any]:
+    values = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "rope"}
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {**plain, "rope_parameters": config.rope.to_hf()}

@@ -1,0 +1,134 @@
+"""Llama 4: a decoder of chunked and global attention layers and mixtures of experts, that reads
+image features in the places of patch tokens (early fusion).
+
+It refuses images that do not fill the patch tokens exactly. Called by `engine` and `train`; made by
+`checkpoint`. Holds weights only: what has been read lives in the `Cache` that is passed in.
+
+Letters: B batch, T tokens, D model width, V vocabulary, E experts, N tiles, S pixels per side.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.attention import Attention, Layout, Sight, look
+from model.cache import Cache, LayerCache
+from model.config import ModelConfig, TextConfig
+from model.layers import RMSNorm, SwiGLU
+from model.moe import Experts, MoE
+from model.vision import VisionEncoder
+
+__all__ = ["Layout", "Transformer"]
+
+#: For each mixture-of-experts layer that ran: its number and the logits of its router, for balancing.
+RouterLog = list[tuple[int, Tensor]]
+
+VISION_BATCH = 32  # tiles encoded at once: bounds memory for documents of many pages
+
+
+class Transformer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        text = config.text
+        self.embedding = nn.Embedding(text.vocab_size, text.hidden_size)
+        self.blocks = nn.ModuleList(Block(text, layer) for layer in range(text.num_hidden_layers))
+        self.norm = RMSNorm(text.hidden_size, text.rms_norm_eps)
+        self.unembedding = (
+            None if text.tie_word_embeddings else nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        )
+        self.vision, self.projector = None, None
+        if config.vision is not None:
+            self.vision = VisionEncoder(config.vision)
+            self.projector = nn.Linear(config.vision.vision_output_dim, text.hidden_size, bias=False)
+        initialise(self)
+
+    def embed(self, token_ids_BT: Tensor, tiles_N3SS: Tensor | None = None) -> Tensor:
+        """Tokens as vectors; the features of the tiles, in order, in the places of the patch tokens."""
+        x_BTD: Tensor = self.embedding(token_ids_BT)
+        if self.vision is None and tiles_N3SS is None:
+            return x_BTD
+        is_patch_BT = token_ids_BT == self.config.image_token_index
+        features = self.encode(tiles_N3SS) if tiles_N3SS is not None else x_BTD.new_empty(0, x_BTD.shape[-1])
+        if int(is_patch_BT.sum()) != len(features):
+            raise ValueError(
+                f"the text has {int(is_patch_BT.sum())} patch tokens (id {self.config.image_token_index}) "
+                f"but the images have {len(features)} features: write one patch token for each feature"
+            )
+        return x_BTD.masked_scatter(is_patch_BT[..., None], features.to(x_BTD.dtype))
+
+    def encode(self, tiles_N3SS: Tensor) -> Tensor:
+        """Features of all tiles, one after another, as wide as the text."""
+        if self.vision is None or self.projector is None:
+            raise ValueError(f"{len(tiles_N3SS)} image tiles for a text-only model: leave them out")
+        parts = [self.projector(self.vision(part)) for part in tiles_N3SS.split(VISION_BATCH)]
+        return torch.cat(parts).flatten(0, 1)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        layout: Layout,
+        cache: Cache | None = None,
+        *,
+        extend_cache: bool = True,
+        router_log: RouterLog | None = None,
+    ) -> Tensor:
+        sight = look(self.config.text, layout, cache, extend_cache)
+        layer_caches = cache if cache is not None else repeat(None)
+        for layer, (block, layer_cache) in enumerate(zip(self.blocks, layer_caches, strict=False)):
+            x_BTD, logits = block(x_BTD, sight, layer_cache)
+            if router_log is not None and logits is not None:
+                router_log.append((layer, logits))
+        if cache is not None and extend_cache:
+            cache.length += x_BTD.shape[1]
+        h_BTD: Tensor = self.norm(x_BTD)
+        return h_BTD
+
+    def unembed(self, h_BTD: Tensor) -> Tensor:
+        """Logits over the vocabulary, float32."""
+        weight_VD = self.embedding.weight if self.unembedding is None else self.unembedding.weight
+        return functional.linear(h_BTD, weight_VD).float()
+
+
+class Block(nn.Module):
+    def __init__(self, config: TextConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.attention = Attention(config, layer)
+        self.feed_forward_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.feed_forward = (
+            MoE(config) if config.is_moe(layer) else SwiGLU(config.hidden_size, config.intermediate_size_mlp)
+        )
+
+    def forward(
+        self, x_BTD: Tensor, sight: Sight, cache: LayerCache | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the new x, and the router's logits if this is a mixture of experts."""
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), sight, cache)
+        normed_BTD = self.feed_forward_norm(x_BTD)
+        if isinstance(self.feed_forward, SwiGLU):
+            return x_BTD + self.feed_forward(normed_BTD), None
+        y_ND, logits_NE = self.feed_forward(normed_BTD.flatten(0, 1))
+        return x_BTD + y_ND.view_as(x_BTD), logits_NE
+
+
+def initialise(transformer: Transformer, std: float = 0.02) -> None:
+    """Random weights to train from. `std` is the published `initializer_range`; what is added to the
+    residual stream starts smaller, so that its size does not grow with depth (GPT-2)."""
+    depth = 2 * transformer.config.text.num_hidden_layers
+    for name, module in transformer.named_modules():
+        adds = name.startswith("blocks.") and name.endswith(("attention.output", "down"))
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=std / depth**0.5 if adds else std)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, Experts):
+            nn.init.normal_(module.gate_up, std=std)
+            nn.init.normal_(module.down, std=std / depth**0.5)
+        if isinstance(module, VisionEncoder):
+            nn.init.normal_(module.class_embedding, std=module.config.hidden_size**-0.5)
+            nn.init.normal_(module.position_embedding, std=module.config.hidden_size**-0.5)
