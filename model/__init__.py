@@ -2,3 +2,7 @@
 
 Depends on torch, safetensors, tokenizers, pillow and numpy; knows nothing of the application.
 """
+
+from model.engine import Engine, EngineError, Prefix, load
+
+__all__ = ["Engine", "EngineError", "Prefix", "load"]

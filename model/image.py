@@ -25,6 +25,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.config import VisionConfig
+
 BILINEAR = 2  # PIL's number for the filter, as "resample" in preprocessor_config.json
 BILINEAR_NAME = "bilinear"
 
@@ -63,17 +65,18 @@ class ImageProcessor:
     def from_folder(folder: str | Path) -> ImageProcessor:
         """Reads a checkpoint folder: its processor configuration beside its vision_config."""
         folder = Path(folder)
-        vision = _read_json(folder / "config.json").get("vision_config")
-        if not isinstance(vision, dict):
+        values = _read_json(folder / "config.json").get("vision_config")
+        if not isinstance(values, dict):
             raise ImageConfigError(
                 f"{folder}: config.json has no vision_config; it reads text only"
             )
-        processor = ImageProcessor.from_hf(_processor_json(folder), _tokens_per_tile(vision))
-        side = vision.get("image_size", processor.tile_size)
-        if side != processor.tile_size:
+        vision = VisionConfig.from_hf(values)
+        processor = ImageProcessor.from_hf(_processor_json(folder), vision.tokens_per_tile)
+        if processor.tile_size != vision.image_size:
             raise ImageConfigError(
                 f"{folder}: the image processor cuts tiles of {processor.tile_size} px, the vision "
-                f"encoder reads {side} px; correct preprocessor_config.json or vision_config"
+                f"encoder reads {vision.image_size} px; correct preprocessor_config.json or "
+                "vision_config"
             )
         return processor
 
@@ -229,12 +232,6 @@ def _processor_json(folder: Path) -> dict[str, Any]:
     raise ImageConfigError(
         f"{folder}: no preprocessor_config.json; copy it from where the checkpoint came from"
     )
-
-
-def _tokens_per_tile(vision: Mapping[str, Any]) -> int:
-    """Patches of a tile, less those that the pixel shuffle folds into channels."""
-    patches_per_side = int(vision.get("image_size", 448)) // int(vision.get("patch_size", 14))
-    return round((patches_per_side * float(vision.get("pixel_shuffle_ratio", 0.5))) ** 2)
 
 
 def _square_side(size: Any) -> int:

@@ -56,6 +56,12 @@ class Tokenizer:
         stops = (END_OF_TURN, END_OF_MESSAGE, END_OF_TEXT)
         #: ids that end an answer
         self.stop_ids: frozenset[int] = frozenset(self.id(s) for s in stops if self.has(s))
+        #: ids of all special tokens
+        self.control_ids: frozenset[int] = frozenset(
+            number
+            for number, token in vocabulary.get_added_tokens_decoder().items()
+            if token.special
+        )
 
     @staticmethod
     def from_folder(folder: str | Path) -> Tokenizer:

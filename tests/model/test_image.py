@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from model.config import VisionConfig
 from model.image import ImageConfigError, ImageProcessor, Size, resize
 
 NEVER_ENLARGED = ImageProcessor(tile_size=16, tokens_per_tile=4)
@@ -168,20 +169,36 @@ def test_there_are_as_many_patch_tokens_as_the_encoder_makes_of_the_tiles() -> N
         assert NEVER_ENLARGED.image_tokens(grid).count("<|patch|>") == 4 * len(tiles)
 
 
-def folder_with(path: Path, processor: dict[str, object], vision: dict[str, object]) -> Path:
-    (path / "config.json").write_text(json.dumps({"vision_config": vision}))
-    (path / "preprocessor_config.json").write_text(json.dumps(processor))
+def folder_with(path: Path, processor: ImageProcessor, vision: VisionConfig) -> Path:
+    (path / "config.json").write_text(json.dumps({"vision_config": vision.to_hf()}))
+    (path / "preprocessor_config.json").write_text(json.dumps(processor.to_hf()))
     return path
+
+
+def encoder_of(pixels: int, patch: int) -> VisionConfig:
+    return VisionConfig(
+        intermediate_size=4 * 768, vision_output_dim=4096, image_size=pixels, patch_size=patch
+    )
 
 
 def test_the_configuration_survives_a_round_trip(tmp_path: Path) -> None:
     processor = ImageProcessor(tile_size=144, tokens_per_tile=36, max_patches=3)
-    vision = {"image_size": 144, "patch_size": 12, "pixel_shuffle_ratio": 0.5}
-    assert ImageProcessor.from_folder(folder_with(tmp_path, processor.to_hf(), vision)) == processor
+    folder = folder_with(tmp_path, processor, encoder_of(144, 12))
+    assert ImageProcessor.from_folder(folder) == processor
+
+
+def test_the_configuration_may_stand_in_the_processors_own_file(tmp_path: Path) -> None:
+    processor = ImageProcessor(tile_size=144, tokens_per_tile=36, max_patches=3)
+    folder = folder_with(tmp_path, processor, encoder_of(144, 12))
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(
+        json.dumps({"image_processor": processor.to_hf()})
+    )
+    assert ImageProcessor.from_folder(folder) == processor
 
 
 def test_tiles_that_the_encoder_does_not_read_are_refused_with_both_sizes(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, ImageProcessor().to_hf(), {"image_size": 448, "patch_size": 14})
+    folder = folder_with(tmp_path, ImageProcessor(), encoder_of(448, 14))
     with pytest.raises(ImageConfigError, match=r"336 px.*448 px"):
         ImageProcessor.from_folder(folder)
 
@@ -203,6 +220,7 @@ def test_a_configuration_that_asks_for_other_arithmetic_is_refused(
 
 
 def test_a_folder_without_an_image_processor_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"vision_config": {}}')
+    folder_with(tmp_path, ImageProcessor(), encoder_of(336, 14))
+    (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(ImageConfigError, match=r"preprocessor_config\.json; copy it"):
         ImageProcessor.from_folder(tmp_path)

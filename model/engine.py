@@ -1,0 +1,446 @@
+"""The engine: a loaded checkpoint that reads a document once, then scores and generates.
+
+`prefill` reads text and images in pieces into a `Prefix`; `score` and `generate` continue it and
+leave it as it was, so that any number of questions share one reading. Memory is bounded: pieces,
+rows of branches and slices of logits have fixed sizes whatever the length of the document.
+
+Refuses: what does not fit the context, images for a checkpoint without vision encoder, tiles that
+do not match the image tokens. A callback that raises cancels; nothing is left half done.
+Called by: the application's worker, `python -m model`, the trainer's evaluation.
+
+Shapes: B batch, T tokens, D hidden size, V vocabulary, N tiles, S side of a tile, 3 colours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.branches import Continued, Row, pack
+from model.cache import Cache
+from model.checkpoint import load_transformer, weights_sha256
+from model.image import ImageProcessor
+from model.prompt import Part, Prompt, ask, open_turn
+from model.sample import Choices, Sampling, choose
+from model.tokenizer import PATCH, TextStream, Tokenizer
+from model.transformer import Layout, Transformer
+
+Continuation = str | tuple[str, str]
+OnProgress = Callable[[int, int], None]
+Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
+
+PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
+LOGITS_AT_ONCE = 2**24  #: numbers in a slice of logits: 64 MiB of float32
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class EngineError(Exception):
+    """The engine cannot do what it was asked; the message says why and what to do."""
+
+
+class ContextOverflow(EngineError):
+    """More tokens than the context holds; the message has both numbers."""
+
+
+class TileMismatch(EngineError):
+    """Image tokens and tiles do not match; the message has both numbers."""
+
+
+class CheckpointMismatch(EngineError):
+    """The files of a checkpoint contradict each other; the message names them."""
+
+
+class Prefix:
+    """A prefilled prompt: what the model remembers of it. A value that only `clone` copies."""
+
+    def __init__(self, cache: Cache, last_D: Tensor) -> None:
+        self.cache = cache
+        self.last_D = last_D  #: what predicts the token after the prefix
+
+    @property
+    def length(self) -> int:
+        """Tokens read."""
+        return self.cache.length
+
+    @property
+    def nbytes(self) -> int:
+        return self.cache.nbytes
+
+    def clone(self) -> Prefix:
+        return Prefix(self.cache.clone(), self.last_D.clone())
+
+
+class Piece(NamedTuple):
+    """Some tokens of a prompt with the tiles that stand among them."""
+
+    token_ids: Sequence[int]
+    tiles_N3SS: Tensor | None
+
+
+def load(
+    folder: str | Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    *,
+    piece_tokens: int = PIECE_TOKENS,
+) -> Engine:
+    """Loads a checkpoint folder in Hugging Face layout.
+
+    `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
+    is the GPU if there is one.
+    """
+    chosen_device = _choose_device(device)
+    transformer = load_transformer(folder, _choose_dtype(dtype, chosen_device), chosen_device)
+    has_vision = transformer.config.vision is not None
+    return Engine(
+        Path(folder),
+        transformer,
+        Tokenizer.from_folder(folder),
+        ImageProcessor.from_folder(folder) if has_vision else None,
+        piece_tokens=piece_tokens,
+    )
+
+
+class Engine:
+    """A loaded checkpoint."""
+
+    def __init__(
+        self,
+        folder: Path,
+        transformer: Transformer,
+        tokenizer: Tokenizer,
+        image_processor: ImageProcessor | None,
+        *,
+        piece_tokens: int = PIECE_TOKENS,
+    ) -> None:
+        _require_agreement(folder, transformer, tokenizer)
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.piece_tokens = piece_tokens
+        self.profile: Mapping[str, Any] = _read_profile(folder)
+        self._transformer = transformer.eval()
+        self._text = transformer.config.text
+        weight = next(transformer.parameters())
+        self._dtype, self._device = weight.dtype, weight.device
+        self._unspeakable = self._ids_never_generated()
+
+    @property
+    def name(self) -> str:
+        """The checkpoint folder's name."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of the weights; read from disk when first asked for."""
+        return weights_sha256(self.folder)
+
+    @property
+    def dtype(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> str:
+        return str(self._device)
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together (max_position_embeddings)."""
+        return self._text.max_position_embeddings
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer.encode(text))
+
+    @torch.no_grad()  # and not inference_mode: the caller may change the result
+    def logits(self, token_ids: Sequence[int], tiles: Tensor | None = None) -> Tensor:
+        """Float32 (T, V): row t scores every token as the one after token t. One pass, no cache."""
+        self._require_room(len(token_ids))
+        pieces = self._pieces(Prompt(list(token_ids), tiles))
+        x_BTD = torch.cat([self._embed(piece) for piece in pieces], dim=1)
+        h_BTD = self._transformer(x_BTD, self._layout(0, len(token_ids)))
+        logits_TV: Tensor = self._transformer.unembed(h_BTD[0])
+        return logits_TV
+
+    @torch.inference_mode()
+    def prefill(self, parts: Sequence[Part], on_progress: OnProgress | None = None) -> Prefix:
+        """Reads text and images, the beginning of a user's turn.
+
+        `on_progress` gets the tokens read and their total, before the first piece and after each;
+        if it raises, reading ends there.
+        """
+        prompt = open_turn(parts, self.tokenizer, self.image_processor)
+        self._require_room(len(prompt.token_ids))
+        cache = Cache(self._text, 1, self._dtype, self._device)
+        return Prefix(cache, self._read(cache, prompt, on_progress))
+
+    @torch.inference_mode()
+    def score(
+        self,
+        prefix: Prefix,
+        continuations: Sequence[Continuation],
+        on_progress: OnProgress | None = None,
+    ) -> list[float]:
+        """The log-probability of each continuation, from one batched reading.
+
+        A string continues the user's turn. Of (question, answer) the question ends that turn and
+        only the answer counts. `on_progress` works as in `prefill`.
+        """
+        rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
+        self._require_room(
+            prefix.length, max((len(b) for r in rows for b in r.branches), default=0)
+        )
+        report = on_progress or _ignore
+        total, done = sum(len(row.token_ids) for row in rows), 0
+        scores = [0.0] * len(continuations)
+        for row in rows:
+            report(done, total)
+            self._score_row(prefix, row, scores)
+            done += len(row.token_ids)
+        report(done, total)
+        return scores
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prefix: Prefix,
+        prompt: str,
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        allowed: Allowed | None = None,
+        on_token: Callable[[str], None] | None = None,
+    ) -> str:
+        """Writes the answer to `prompt`, which ends the user's turn; the prefix stays as it was.
+
+        `allowed`: strings, of which the answer will be exactly one; or a function from the token
+        ids written so far to those that may follow (None: any; none: the end). `on_token` gets
+        each bit of text as it is written; if it raises, writing ends there.
+        """
+        sampling = Sampling(temperature, top_p, seed)
+        generator = sampling.generator()
+        choices, max_tokens = self._constraint(allowed, max_tokens)
+        unread = ask(prompt, self.tokenizer)
+        self._require_room(prefix.length, len(unread), max_tokens)
+        after, stream, text = prefix.clone(), TextStream(self.tokenizer), _Writer(on_token)
+        written: list[int] = []
+        while len(written) < max_tokens:
+            options = choices(written)
+            if options is not None and len(options) == 1:
+                token_id = options[0]  # nothing to choose: it is read together with what follows
+            elif options is not None and not options:
+                break
+            else:
+                self._continue(after, unread)
+                unread = []
+                token_id = choose(self._next_logits(after), options, sampling, generator)
+            if token_id in self.tokenizer.stop_ids:
+                break
+            written.append(token_id)
+            unread.append(token_id)
+            text.write(stream.push(token_id))
+        text.write(stream.flush())
+        return text.all
+
+    def _read(self, cache: Cache, prompt: Prompt, on_progress: OnProgress | None = None) -> Tensor:
+        """Adds the prompt to the cache piece by piece; what it returns predicts the next token."""
+        report = on_progress or _ignore
+        done, total = 0, len(prompt.token_ids)
+        last_D = torch.empty(0)
+        for piece in self._pieces(prompt):
+            report(done, total)
+            layout = self._layout(cache.length, len(piece.token_ids))
+            last_D = self._transformer(self._embed(piece), layout, cache)[0, -1].clone()
+            done += len(piece.token_ids)
+        report(done, total)
+        return last_D
+
+    def _continue(self, prefix: Prefix, token_ids: Sequence[int]) -> None:
+        """Lengthens a prefix in place: for clones only."""
+        if token_ids:
+            prefix.last_D = self._read(prefix.cache, Prompt(list(token_ids), None))
+
+    def _next_logits(self, prefix: Prefix) -> Tensor:
+        logits_V: Tensor = self._transformer.unembed(prefix.last_D)
+        return logits_V.index_fill(0, self._unspeakable, -torch.inf)
+
+    def _score_row(self, prefix: Prefix, row: Row, scores: list[float]) -> None:
+        """Adds to each continuation's score what this row knows; unembeds only what is asked."""
+        h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
+        if row.token_ids:
+            x_BTD = self._embed(Piece(row.token_ids, None))
+            layout = row.layout(prefix.length, self._device)
+            h_BTD = self._transformer(x_BTD, layout, prefix.cache, extend_cache=False)
+            h_ED = torch.cat([h_ED, h_BTD[0]])
+        for sources, rows, targets in row.slices(max(1, LOGITS_AT_ONCE // self._text.vocab_size)):
+            logits_SV = self._transformer.unembed(h_ED[sources.to(self._device)])
+            token_ids = torch.tensor([target.token_id for target in targets])
+            found = logits_SV[rows, token_ids] - logits_SV.logsumexp(dim=-1)[rows]
+            for target, log_probability in zip(targets, found.tolist(), strict=True):
+                scores[target.continuation] += log_probability
+
+    def _continued(self, continuation: Continuation) -> Continued:
+        question, answer = ("", continuation) if isinstance(continuation, str) else continuation
+        before = [] if isinstance(continuation, str) else ask(question, self.tokenizer)
+        answer_ids = self.tokenizer.encode(answer)
+        if not answer_ids:
+            raise EngineError("an empty continuation has no probability; give it at least a letter")
+        return Continued((*before, *answer_ids), len(before))
+
+    def _constraint(
+        self, allowed: Allowed | None, max_tokens: int
+    ) -> tuple[Callable[[Sequence[int]], Sequence[int] | None], int]:
+        """What may follow what is written, and the most tokens that can be written."""
+        if allowed is None:
+            return _anything, max_tokens
+        if callable(allowed):
+            return allowed, max_tokens
+        try:
+            choices = Choices.among(self.tokenizer.encode(text) for text in allowed)
+        except ValueError as error:
+            raise EngineError(str(error)) from None
+        if choices.longest > max_tokens:
+            raise EngineError(
+                f"the longest allowed string has {choices.longest:,} tokens and max_tokens is "
+                f"{max_tokens:,}: raise it, or leave that string out"
+            )
+        stop = sorted(self.tokenizer.stop_ids)
+        return lambda written: choices.after(written, stop), choices.longest
+
+    def _pieces(self, prompt: Prompt) -> Iterator[Piece]:
+        """Cuts a prompt into pieces to read at once; a tile is never cut in two."""
+        vision = self._transformer.config.vision
+        tile = vision.tokens_per_tile if vision else 1
+        image_token = self._transformer.config.image_token_index if vision else -1
+        ids, tiles_N3SS = prompt
+        _require_tiles(ids.count(image_token), tile, tiles_N3SS)
+        start, first_tile, features = 0, 0, 0
+        for end, token_id in enumerate(ids, start=1):
+            features += token_id == image_token
+            is_full = end - start >= self.piece_tokens and features % tile == 0
+            if is_full or end == len(ids):
+                last_tile = features // tile
+                some = tiles_N3SS[first_tile:last_tile] if tiles_N3SS is not None else None
+                yield Piece(ids[start:end], some if last_tile > first_tile else None)
+                start, first_tile = end, last_tile
+
+    def _embed(self, piece: Piece) -> Tensor:
+        token_ids_BT = torch.tensor([piece.token_ids], device=self._device)
+        tiles_N3SS = piece.tiles_N3SS
+        if tiles_N3SS is not None:
+            tiles_N3SS = tiles_N3SS.to(self._device, self._dtype)
+        x_BTD: Tensor = self._transformer.embed(token_ids_BT, tiles_N3SS)
+        return x_BTD
+
+    def _layout(self, start: int, length: int) -> Layout:
+        return Layout(positions_BT=torch.arange(start, start + length, device=self._device)[None])
+
+    def _require_room(self, *tokens: int) -> None:
+        if sum(tokens) > self.context_length:
+            parts = " + ".join(f"{count:,}" for count in tokens)
+            total = f" = {sum(tokens):,}" if len(tokens) > 1 else ""
+            raise ContextOverflow(
+                f"{parts}{total} tokens do not fit the context of {self.context_length:,} tokens: "
+                "read the document in parts, or use a checkpoint with a longer context"
+            )
+        if tokens[0] == 0:
+            raise EngineError("there is nothing to read: give at least one token")
+
+    def _ids_never_generated(self) -> Tensor:
+        """Control tokens that end nothing, and rows of the vocabulary that no token has."""
+        ids = self.tokenizer.control_ids - self.tokenizer.stop_ids
+        nameless = range(self.tokenizer.vocab_size, self._text.vocab_size)
+        return torch.tensor(sorted({*ids, *nameless}), dtype=torch.long, device=self._device)
+
+
+class _Writer:
+    """Collects an answer and passes each bit of it on."""
+
+    def __init__(self, on_token: Callable[[str], None] | None) -> None:
+        self._on_token = on_token
+        self.all = ""
+
+    def write(self, text: str) -> None:
+        self.all += text
+        if text and self._on_token is not None:
+            self._on_token(text)
+
+
+def _anything(written: Sequence[int]) -> None:
+    """No constraint."""
+
+
+def _ignore(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:
+    tiles = 0 if tiles_N3SS is None else len(tiles_N3SS)
+    if features != tiles * tokens_per_tile:
+        raise TileMismatch(
+            f"the text has {features:,} <|patch|> tokens, and {tiles:,} tiles make "
+            f"{tiles * tokens_per_tile:,} features: give as many tiles as the text has images"
+        )
+
+
+def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokenizer) -> None:
+    config = transformer.config
+    if tokenizer.vocab_size > config.text.vocab_size:
+        raise CheckpointMismatch(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, the model only "
+            f"{config.text.vocab_size:,}: they are of two checkpoints"
+        )
+    if config.vision and tokenizer.id(PATCH) != config.image_token_index:
+        raise CheckpointMismatch(
+            f"{folder}: {PATCH} is token {tokenizer.id(PATCH):,} in tokenizer.json and "
+            f"{config.image_token_index:,} in config.json (image_token_index): correct one of them"
+        )
+
+
+def _read_profile(folder: Path) -> Mapping[str, Any]:
+    """What was measured of this checkpoint after training (profile.json), if anything was."""
+    path = folder / "profile.json"
+    if not path.exists():
+        return {}
+    try:
+        profile = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise EngineError(f"{path} is not valid JSON: {error}; mend it or delete it") from None
+    if not isinstance(profile, dict):
+        raise EngineError(f"{path} must hold an object; mend it or delete it")
+    return profile
+
+
+def _choose_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise EngineError(f"device {device!r} is not known: use auto, cpu or cuda") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"device {device!r} is not there: use cpu, or install a driver for it")
+    return chosen
+
+
+def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    if dtype == "auto":
+        return torch.bfloat16 if _computes_bfloat16(device) else torch.float32
+    if dtype not in DTYPES:
+        raise EngineError(f"dtype {dtype!r} is not known: use auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    if device.type != "cpu":
+        return True
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))
