@@ -1,8 +1,8 @@
 """The words that every checkpoint is asked with, rendered from `prompts.toml`.
 
 Training reads the same file and is tested to render the same words, so that a checkpoint meets in
-service the very prompts that it was trained in. Nothing is refused here: text goes in as it stands, and
-the engine never reads special tokens out of it. Called by the tasks beside it.
+service the very prompts that it was trained in. Nothing is refused here: text goes in as it stands,
+and the engine never reads special tokens out of it. Called by the tasks beside it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,220 @@
+"""Pages' lines joined to paragraphs of running text, each as spans of its page's canonical text.
+
+Left out is what no one reads as a sentence: running headers and footers, page numbers, and in text
+files the headings, tables, code, images and includes of Markdown. List marks and the `>` of a
+quotation are cut off. A paragraph that a page or column break cuts in two is joined again. Refuses
+nothing; called by `sentences`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mmapp.types import Line, Page
+
+CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+CLOSERS = r"[)\]\"'”’»*_`」』）》】]*(?:\[\d+(?:[,–-]\s?\d+)*\])*"
+ENDS_HERE = re.compile(rf"[.!?…。！？；]{CLOSERS}\s*$")
+
+_FENCE = re.compile(r"\s*(?:>\s*)*(?:```|~~~)")
+_NOT_TEXT = re.compile(
+    r"\s*(?:>\s*)*(?:#{1,6}\s|\||!\[|!include\b|<[/!a-z]|\[[^\]]+\]:\s|\[!\w+\]\s*$|:::|\{%"
+    r"|[-*_=]{3,}\s*$|!?\[?!include)",
+    re.IGNORECASE,
+)
+_QUOTATION = re.compile(r"\s*(?:>\s?)+")
+_LIST_MARK = re.compile(
+    r"\s*(?:[•‣◦▪●○■□➢✓·]\s*|[-*+–]\s+(?![a-z])|\(?(?:\d{1,2}|[a-z])[.)]\s+"
+    r"|[（(](?:[一二三四五六七八九十]+|\d{1,2})[)）]\s*|[一二三四五六七八九十]+、|[①-⑳]\s*)"
+    r"(?:\[[ xX]\]\s+)?"
+)
+_MARKDOWN_DASH = re.compile(r"\s*[-*+]\s+(?:\[[ xX]\]\s+)?")
+_LONE_MARK = re.compile(r"\s*(?:[•‣◦▪●○■□➢✓·*–-]|\(?(?:\d{1,2}|[a-z])[.)])\s*$")
+_SPEAKER = re.compile(r"[^\s:：][^:：.。]{0,40}[:：]\s?\S")
+_PAGE_NUMBER = re.compile(
+    r"\W*(?:page|p\.|第)?\s*(?:\d{1,5}|[ivxlc]{1,7})\s*页?(?:\s*(?:of|/|共|-|，共)\s*\d{1,5}\s*页?)?\W*",
+    re.IGNORECASE,
+)
+#: Lines at the top and bottom of a page among which running headers and footers are looked for.
+EDGE_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` of the text of a page."""
+
+    page: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Paragraph:
+    """Spans that are read as one running text."""
+
+    spans: list[Span] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    is_item: bool = False
+    #: Its last line is about as long as the page's longest: it may go on elsewhere.
+    is_full: bool = False
+
+
+def paragraphs(pages: Sequence[Page], texts: Sequence[str]) -> Iterator[Paragraph]:
+    """In reading order; `texts` are the pages' canonical texts."""
+    furniture = _furniture(pages)
+    current: Paragraph | None = None
+    for page, text in zip(pages, texts, strict=True):
+        for paragraph in _page_paragraphs(page, text, furniture):
+            if current and _goes_on(current, paragraph):
+                current.spans += paragraph.spans
+                current.lines += paragraph.lines
+                current.is_full = paragraph.is_full
+                continue
+            if current:
+                yield current
+            current = paragraph
+    if current:
+        yield current
+
+
+def line_spans(page: Page, text: str) -> list[tuple[int, int]]:
+    """Where each line of the page stands in its canonical text, in order."""
+    found, at = [], 0
+    for line in page.lines:
+        body = line.text.strip()
+        start = text.find(body, at)
+        if start < 0:  # written differently in the canonical text: no sentence is taken from it
+            found.append((at, at))
+            continue
+        at = start + len(body)
+        found.append((start, at))
+    return found
+
+
+def _page_paragraphs(page: Page, text: str, furniture: set[str]) -> list[Paragraph]:
+    found: list[Paragraph] = []
+    current: Paragraph | None = None
+    item_follows = False
+    edges = _edge_lines(page)
+    longest = max((len(line.text) for line in page.lines), default=0)
+    for line, (start, end), is_text in zip(
+        page.lines, line_spans(page, text), _running_text(page), strict=True
+    ):
+        if id(line) in edges and _furniture_key(line) in furniture:
+            continue
+        if not is_text or start == end:
+            current = None
+            continue
+        if _LONE_MARK.fullmatch(line.text):
+            current, item_follows = None, True
+            continue
+        length, is_item = _mark(text[start:end], line, current)
+        is_item, item_follows = is_item or item_follows, False
+        if current is None or is_item or _breaks(current.lines[-1], line):
+            current = Paragraph(is_item=is_item)
+            found.append(current)
+        _extend(current, Span(page.number, start + length, end), text)
+        current.lines.append(line)
+        current.is_full = len(line.text) >= 0.8 * longest
+    return found
+
+
+def _running_text(page: Page) -> list[bool]:
+    """For each line whether it is running text. Only text files have marks that say otherwise."""
+    found, fenced = [], False
+    for line in page.lines:
+        is_source = line.box is None
+        fence = is_source and bool(_FENCE.match(line.text))
+        found.append(not (fenced or fence or (is_source and _NOT_TEXT.match(line.text))))
+        fenced ^= fence
+    return found
+
+
+def _mark(body: str, line: Line, before: Paragraph | None) -> tuple[int, bool]:
+    """How many characters of quotation and list marks lead the line, and whether it is an item."""
+    quoted = _QUOTATION.match(body) if line.box is None else None
+    length = quoted.end() if quoted else 0
+    pattern = _LIST_MARK
+    if line.box is None and _MARKDOWN_DASH.match(body, length):
+        pattern = _MARKDOWN_DASH
+    marked = pattern.match(body, length)
+    if not marked or marked.end() == len(body):
+        return length, False
+    is_numbered = marked.group().strip()[-1:] in ".)" and not marked.group().startswith("(")
+    if is_numbered and before and before.lines[-1].block == line.block and not before.is_item:
+        tail = before.lines[-1].text.rstrip()
+        if not (ENDS_HERE.search(tail) or tail.endswith((":", "："))):
+            return length, False  # "… in chapter / 12. Then …": a wrapped line
+    return marked.end(), True
+
+
+def _breaks(before: Line, line: Line) -> bool:
+    """Whether a new paragraph begins between two lines without a mark."""
+    if before.block != line.block:
+        return True
+    tail, head = before.text.rstrip(), line.text.strip()
+    if before.box is None or line.box is None:
+        first_word = head.split(maxsplit=1)[0]
+        fits = len(tail) + 1 + len(first_word) <= max(len(before.text), len(line.text))
+        return fits and bool(ENDS_HERE.search(tail) or _SPEAKER.match(head))
+    if ENDS_HERE.search(tail):
+        return False
+    height, next_height = before.box[3] - before.box[1], line.box[3] - line.box[1]
+    return height > 1.2 * next_height and not head[:1].islower()  # a heading above its text
+
+
+def _extend(paragraph: Paragraph, span: Span, text: str) -> None:
+    last = paragraph.spans[-1] if paragraph.spans else None
+    if last and text[last.end : span.start] in ("", " "):
+        paragraph.spans[-1] = Span(span.page, last.start, span.end)
+    else:
+        paragraph.spans.append(span)
+
+
+def _goes_on(before: Paragraph, after: Paragraph) -> bool:
+    """Whether a block only continues the sentence that the last block left open."""
+    last, first = before.lines[-1], after.lines[0]
+    tail, head = last.text.rstrip(), first.text.lstrip()
+    is_new_page = before.spans[-1].page != after.spans[0].page
+    if after.is_item or ENDS_HERE.search(tail) or tail.endswith((":", "：")):
+        return False
+    if not is_new_page and (first.box is None or last.box is None):
+        return False  # a blank line or a mark in a text file ends a paragraph
+    if head[0].islower():
+        return len(before.lines) > 1 or len(tail) > 30
+    if not re.match(f"[{CJK}]", head) or not before.is_full:
+        return False
+    return is_new_page or bool(first.box and last.box and first.box[1] < last.box[1])
+
+
+# Running headers, footers and page numbers.
+
+
+def _furniture(pages: Sequence[Page]) -> set[str]:
+    """Keys of lines that stand at the edge of several pages, and of page numbers."""
+    on_pages: Counter[str] = Counter()
+    for page in pages:
+        edges = _edge_lines(page)
+        on_pages.update({_furniture_key(line) for line in page.lines if id(line) in edges})
+    needed = max(2, min(3, len(pages)))
+    return {key for key, count in on_pages.items() if count >= needed} | {_PAGE_NUMBER_KEY}
+
+
+_PAGE_NUMBER_KEY = "page number"
+
+
+def _furniture_key(line: Line) -> str:
+    if _PAGE_NUMBER.fullmatch(line.text):
+        return _PAGE_NUMBER_KEY
+    return re.sub(r"\d+", "#", " ".join(line.text.split()).casefold())
+
+
+def _edge_lines(page: Page) -> set[int]:
+    """Identities of the topmost and lowest lines of a page."""
+    lines = [line for line in page.lines if line.text.strip()]
+    if all(line.box for line in lines):
+        lines.sort(key=lambda line: line.box[1] if line.box else 0.0)
+    return {id(line) for line in lines[:EDGE_LINES] + lines[-EDGE_LINES:]}
