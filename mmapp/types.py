@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: `[x0, y0, x1, y1]`: PDF points from the top left on PDF pages, pixels on images.
+#: `[x0, y0, x1, y1]`: PDF points from the top left on PDF pages, pixels on images. As in PyMuPDF,
+#: they count on the page before its `rotation`; `documents.quotes.shown_box` turns them.
 Box = tuple[float, float, float, float]
 
 #: What a prompt is made of: text and pictures, in reading order.
@@ -54,7 +55,8 @@ class Line:
     text: str
     #: The line's box; None where the page has no geometry (plain text, Markdown).
     box: Box | None = None
-    #: `len(text) + 1` x-positions of the character edges, for horizontal lines; else empty.
+    #: `len(text) + 1` positions of the character edges, for lines that a reader sees level; else
+    #: empty. They count along x, and along y on a page that is shown turned by 90 or 270 degrees.
     edges: tuple[float, ...] = ()
     #: Number of the text block (paragraph) on the page, from 0, in reading order.
     block: int = 0
@@ -66,12 +68,14 @@ class Page:
 
     #: 1-based.
     number: int
-    #: Points for PDF, pixels for images, 0 for text.
+    #: As it is shown. Points for PDF, pixels for images, 0 for text.
     width: float
     height: float
     lines: tuple[Line, ...] = ()
     #: Why the page could not be read; empty when it was.
     error: str = ""
+    #: By how many degrees a PDF page is turned clockwise when it is shown: 0, 90, 180 or 270.
+    rotation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
