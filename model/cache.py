@@ -1,9 +1,9 @@
 """The keys and values of tokens already read: a plain value that is passed into the transformer.
 
-A layer that sees everything grows without bound (doubling, so that appending is cheap); a layer that
-attends in chunks never holds more than the current chunk, and is empty at each chunk border. Made
-and cloned by `engine`, read and extended by `attention`. It refuses tokens for another batch size.
-Not for training: it is written in place.
+A layer that sees everything grows without bound (doubling, so that appending is cheap); a layer
+that attends in chunks never holds more than the current chunk, and is empty at each chunk border.
+Made and cloned by `engine`, read and extended by `attention`. It refuses tokens for another batch
+size. Not for training: it is written in place.
 
 Letters: B batch, K key-value heads, T new tokens, S tokens held and new, W head width.
 """
@@ -30,22 +30,23 @@ class LayerCache:
         self._buffer_2BKSW = like.new_empty(2, batch, heads, 0, width)
 
     def extend(self, k_BKTW: Tensor, v_BKTW: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
-        """All keys and values with the new ones last. With `keep` the new ones are held from now on;
-        without, they lie in spare room that the next call writes over."""
+        """All keys and values with the new ones last. With `keep` the new ones are held from now on
+        (unless they end the chunk); without, the next call writes over them."""
         end = self.held + k_BKTW.shape[2]
         if keep and self.limit is not None and end > self.limit:
             raise ValueError(f"{end} tokens do not fit in the cache of a chunk of {self.limit}")
+        if not keep and self.limit is not None:  # at most a chunk is held: cheap to copy
+            held_2BKSW = self._buffer_2BKSW[:, :, :, : self.held]
+            new_2BKTW = torch.stack([k_BKTW, v_BKTW])
+            keys_BKSW, values_BKSW = torch.cat([held_2BKSW, new_2BKTW], dim=3)
+            return keys_BKSW, values_BKSW
         self._reserve(end, k_BKTW.shape[0])
         self._buffer_2BKSW[0, :, :, self.held : end] = k_BKTW
         self._buffer_2BKSW[1, :, :, self.held : end] = v_BKTW
         if keep:
-            self.held = end
+            self.held = 0 if end == self.limit else end  # a new chunk does not see the one before
         keys_BKSW, values_BKSW = self._buffer_2BKSW[:, :, :, :end]
         return keys_BKSW, values_BKSW
-
-    def forget(self) -> None:
-        """Drop what is held: a new chunk begins, which does not see the one before."""
-        self.held = 0
 
     def clone(self) -> LayerCache:
         batch, heads, _, width = self._buffer_2BKSW.shape[1:]
@@ -67,7 +68,7 @@ class LayerCache:
             return
         grown = max(tokens, 2 * capacity, FIRST_CAPACITY)
         if self.limit is not None:
-            grown = max(tokens, min(grown, self.limit))
+            grown = min(grown, self.limit)
         new = old.new_empty(*old.shape[:3], grown, old.shape[4])
         new[:, :, :, : self.held] = old[:, :, :, : self.held]
         self._buffer_2BKSW = new
@@ -79,11 +80,12 @@ class Cache:
     def __init__(
         self, config: TextConfig, batch: int, dtype: torch.dtype, device: torch.device | str
     ) -> None:
+        chunk = config.attention_chunk_size
         shape = (batch, config.num_key_value_heads, config.head_dim)
         like = torch.empty(0, dtype=dtype, device=device)
         self.length = 0
         self._layers = [
-            LayerCache(shape, config.attention_chunk_size if config.uses_rope(layer) else None, like)
+            LayerCache(shape, chunk if config.uses_rope(layer) else None, like)
             for layer in range(config.num_hidden_layers)
         ]
 

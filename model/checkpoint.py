@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ READABLE = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class CheckpointError(ValueError):
-    """The folder does not hold this model's weights, whole and readable; the message names the file or tensor."""
+    """The folder lacks this model's weights, whole and readable; the message names the fault."""
 
 
 #: Our names and Hugging Face's, for beginnings and ends of a weight's name; # is a layer's number.
@@ -77,16 +77,9 @@ VISION_NAMES = (
 def hf_names(transformer: Transformer) -> dict[str, str]:
     """Our name of each weight, and its name in a Hugging Face checkpoint of this model."""
     full = transformer.config.vision is not None
-    table = dict(VISION_NAMES)
-    table.update((ours, f"language_model.{theirs}" if full else theirs) for ours, theirs in TEXT_NAMES)
-    names = {}
-    for name in transformer.state_dict():
-        stem, _, kind = name.rpartition(".") if name.endswith((".weight", ".bias")) else (name, "", "")
-        number = re.search(r"\d+", stem)
-        theirs = table[re.sub(r"\d+", "#", stem)]
-        theirs = theirs.replace("#", number[0]) if number else theirs
-        names[name] = f"{theirs}.{kind}" if kind else theirs
-    return names
+    prefix = "language_model." if full else ""
+    table = {**dict(VISION_NAMES), **{ours: prefix + theirs for ours, theirs in TEXT_NAMES}}
+    return {name: _translate(name, table) for name in transformer.state_dict()}
 
 
 def load_config(folder: Path | str) -> ModelConfig:
@@ -106,14 +99,14 @@ def load_transformer(
     with torch.device("meta"):  # shapes only: no memory, no random numbers
         transformer = Transformer(config)
     ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
-    expected = {ours_of_name: tensor.shape for ours_of_name, tensor in transformer.state_dict().items()}
+    shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
     weights: dict[str, Tensor] = {}
     extra: list[str] = []
     for name, tensor in _stored_tensors(folder):
         if name not in ours_of:
             extra.append(name)
             continue
-        _check_tensor(folder, name, tensor, expected[ours_of[name]])
+        _check_tensor(folder, name, tensor, shapes[ours_of[name]])
         weights[ours_of[name]] = tensor.to(device=device, dtype=dtype or tensor.dtype)
     missing = [theirs for theirs, ours in ours_of.items() if ours not in weights]
     _refuse_names(folder, "is missing", missing)
@@ -125,7 +118,7 @@ def load_transformer(
 def save_checkpoint(
     transformer: Transformer, folder: Path | str, *, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> None:
-    """Write config.json and the weights, as they are, in place of those that the folder may hold."""
+    """Write config.json and the weights, as they are, in place of any that the folder holds."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("model*.safetensors"), folder / INDEX):
@@ -150,9 +143,17 @@ def save_checkpoint(
 
 
 def weights_sha256(folder: Path | str) -> str:
-    """What identifies the weights: the hash of the one file, or of the shards' hashes in name order."""
+    """What identifies the weights: the one file's hash, or that of the shards' hashes by name."""
     digests = [_file_sha256(path) for path in _weight_files(Path(folder))]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
+
+
+def _translate(name: str, table: Mapping[str, str]) -> str:
+    stem, number = re.sub(r"\.(weight|bias)$", "", name), re.search(r"\d+", name)
+    theirs = table[re.sub(r"\d+", "#", stem)] + name[len(stem) :]
+    return theirs.replace("#", number[0]) if number else theirs
 
 
 def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
@@ -162,7 +163,9 @@ def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 - not a dict, cannot be iterated
                     if name in seen:
-                        raise CheckpointError(f"{folder}: tensor {name} is in {seen[name]} and in {path.name}")
+                        raise CheckpointError(
+                            f"{folder}: tensor {name} is in {seen[name]} and in {path.name}"
+                        )
                     seen[name] = path.name
                     yield name, file.get_tensor(name)
         except SafetensorError as error:
@@ -174,7 +177,9 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).exists():
         weight_map = _read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise CheckpointError(f"{folder / INDEX} has no weight_map: it should name a file for each tensor")
+            raise CheckpointError(
+                f"{folder / INDEX} has no weight_map: it should name a file for each tensor"
+            )
         files = [folder / file for file in sorted(set(weight_map.values()))]
     else:
         files = [folder / WEIGHTS]
@@ -187,10 +192,13 @@ def _weight_files(folder: Path) -> list[Path]:
 def _check_tensor(folder: Path, name: str, tensor: Tensor, shape: torch.Size) -> None:
     if tensor.shape != shape:
         raise CheckpointError(
-            f"{folder}: tensor {name} has shape {tuple(tensor.shape)}, the config asks for {tuple(shape)}"
+            f"{folder}: tensor {name} has shape {tuple(tensor.shape)}, "
+            f"the config asks for {tuple(shape)}"
         )
     if tensor.dtype not in READABLE:
-        raise CheckpointError(f"{folder}: tensor {name} is stored as {tensor.dtype}, not as a plain float")
+        raise CheckpointError(
+            f"{folder}: tensor {name} is stored as {tensor.dtype}, not as a plain float"
+        )
 
 
 def _refuse_names(folder: Path, what: str, names: list[str]) -> None:

@@ -3,7 +3,7 @@
 Field names are the keys of the published configs. A full config (`text_config` and
 `vision_config`) and a text-only one are both read. It refuses, with `ConfigError`, any key it does
 not know and any value that this implementation does not compute, so that no checkpoint runs with
-other mathematics than it was trained with. Called by `checkpoint`, and by whoever makes a new model.
+other mathematics than it was trained with. Called by `checkpoint` and by makers of new models.
 """
 
 from __future__ import annotations
@@ -14,23 +14,69 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """The configuration asks for something that this model does not compute; the message names the key."""
+    """The config asks for what this model does not compute; the message names the key."""
 
 
 #: Keys that say how to train, generate or store, and change nothing in the forward pass.
 HARMLESS = frozenset(
-    """
-    _attn_implementation_autoset _name_or_path architectures attention_dropout bad_words_ids
-    begin_suppress_tokens cache_implementation chunk_size_feed_forward diversity_penalty do_sample dtype
-    early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task
-    for_llm_compressor forced_bos_token_id forced_eos_token_id id2label initializer_range label2id
-    length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams
-    num_return_sequences output_attentions output_hidden_states output_router_logits output_scores prefix
-    problem_type projector_dropout remove_invalid_values repetition_penalty return_dict
-    return_dict_in_generate router_aux_loss_coef router_jitter_noise sep_token_id suppress_tokens
-    task_specific_params temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype torchscript
-    transformers_version typical_p use_bfloat16 use_cache
-    """.split()
+    {
+        "_attn_implementation_autoset",
+        "_name_or_path",
+        "architectures",
+        "attention_dropout",
+        "bad_words_ids",
+        "begin_suppress_tokens",
+        "cache_implementation",
+        "chunk_size_feed_forward",
+        "diversity_penalty",
+        "do_sample",
+        "dtype",
+        "early_stopping",
+        "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty",
+        "finetuning_task",
+        "for_llm_compressor",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "id2label",
+        "initializer_range",
+        "label2id",
+        "length_penalty",
+        "max_length",
+        "min_length",
+        "model_type",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "output_scores",
+        "prefix",
+        "problem_type",
+        "projector_dropout",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict",
+        "return_dict_in_generate",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "sep_token_id",
+        "suppress_tokens",
+        "task_specific_params",
+        "temperature",
+        "tf_legacy_loss",
+        "tokenizer_class",
+        "top_k",
+        "top_p",
+        "torch_dtype",
+        "torchscript",
+        "transformers_version",
+        "typical_p",
+        "use_bfloat16",
+        "use_cache",
+    }
 )
 
 #: Keys that would change the forward pass, with the one value that is computed here.
@@ -69,7 +115,9 @@ class RopeConfig:
 
     def __post_init__(self) -> None:
         if self.rope_type not in ("default", "llama3"):
-            raise ConfigError(f"rope_type {self.rope_type!r} is not known: use 'default' or 'llama3'")
+            raise ConfigError(
+                f"rope_type {self.rope_type!r} is not known: use 'default' or 'llama3'"
+            )
         if self.rope_type == "llama3" and self.high_freq_factor <= self.low_freq_factor:
             raise ConfigError(
                 f"rope high_freq_factor {self.high_freq_factor} must exceed "
@@ -125,11 +173,12 @@ class TextConfig:
             )
         if self.no_rope_layers and len(self.no_rope_layers) < self.num_hidden_layers:
             raise ConfigError(
-                f"no_rope_layers lists {len(self.no_rope_layers)} layers of {self.num_hidden_layers}"
+                f"no_rope_layers lists {len(self.no_rope_layers)} layers, "
+                f"the model has {self.num_hidden_layers}"
             )
 
     def uses_rope(self, layer: int) -> bool:
-        """Whether `layer` has RoPE and attends in chunks; else it has no positions and sees everything."""
+        """Whether `layer` has RoPE and attends in chunks; else no positions, and it sees all."""
         if self.no_rope_layers:
             return bool(self.no_rope_layers[layer])
         return (layer + 1) % self.no_rope_layer_interval != 0
@@ -145,7 +194,9 @@ class TextConfig:
         config: TextConfig = _from_hf(cls, values, FIXED)
         layer_types = hf.get("layer_types")
         if layer_types is not None and list(layer_types) != config.layer_types():
-            raise ConfigError("layer_types contradicts no_rope_layers: RoPE layers attend in chunks here")
+            raise ConfigError(
+                "layer_types contradicts no_rope_layers: RoPE layers attend in chunks here"
+            )
         return config
 
     def to_hf(self) -> dict[str, Any]:
@@ -186,7 +237,9 @@ class VisionConfig:
         _require_multiple(self, "hidden_size", "num_attention_heads")
         _require_multiple(self, "image_size", "patch_size")
         if self.head_dim % 4:
-            raise ConfigError(f"vision head width {self.head_dim} must be a multiple of 4 (2-D RoPE)")
+            raise ConfigError(
+                f"vision head width {self.head_dim} must be a multiple of 4 (2-D RoPE)"
+            )
         if self.pixel_shuffle_ratio * self.shuffle != 1 or self.patches_per_side % self.shuffle:
             raise ConfigError(
                 f"pixel_shuffle_ratio {self.pixel_shuffle_ratio} must be 1/n with n dividing the "
@@ -194,16 +247,19 @@ class VisionConfig:
             )
         if self.intermediate_size != self.hidden_size * self.shuffle**2:
             raise ConfigError(
-                f"vision intermediate_size {self.intermediate_size} must be the width after the pixel "
-                f"shuffle, hidden_size x {self.shuffle**2} = {self.hidden_size * self.shuffle**2}"
+                f"vision intermediate_size {self.intermediate_size} must be the width after the "
+                f"pixel shuffle, {self.hidden_size} x {self.shuffle**2}"
             )
         if not self.projector_input_dim == self.projector_output_dim == self.vision_output_dim:
             raise ConfigError(
-                "projector_input_dim, projector_output_dim and vision_output_dim must be equal, not "
+                "projector_input_dim, projector_output_dim and vision_output_dim must be equal, not"
+                " "
                 f"{self.projector_input_dim}, {self.projector_output_dim}, {self.vision_output_dim}"
             )
         if self.rope.rope_type != "default":
-            raise ConfigError(f"vision rope_type {self.rope.rope_type!r} is not known: use 'default'")
+            raise ConfigError(
+                f"vision rope_type {self.rope.rope_type!r} is not known: use 'default'"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -250,8 +306,8 @@ class ModelConfig:
             return cls(TextConfig.from_hf(hf))
         if model_type != "llama4" or not hf.get("text_config") or not hf.get("vision_config"):
             raise ConfigError(
-                f"model_type {model_type!r} with keys {sorted(hf)[:8]} is not a Llama 4 config: it needs "
-                "'llama4' with text_config and vision_config, or 'llama4_text'"
+                f"model_type {model_type!r} is not a whole Llama 4 config: use 'llama4' with "
+                "text_config and vision_config, or 'llama4_text'"
             )
         own = {key: hf[key] for key in _OWN_KEYS if key in hf}
         rest = {key: value for key, value in hf.items() if key not in (*_OWN_KEYS, *_PARTS)}
@@ -275,14 +331,33 @@ class ModelConfig:
 _OWN_KEYS = ("boi_token_index", "eoi_token_index", "image_token_index")
 _PARTS = ("text_config", "vision_config")
 _TEXT_SIZES = (
-    "vocab_size hidden_size intermediate_size intermediate_size_mlp num_hidden_layers "
-    "num_attention_heads num_key_value_heads head_dim num_experts_per_tok num_local_experts "
-    "interleave_moe_layer_step no_rope_layer_interval attention_chunk_size floor_scale"
-).split()
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "intermediate_size_mlp",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "num_experts_per_tok",
+    "num_local_experts",
+    "interleave_moe_layer_step",
+    "no_rope_layer_interval",
+    "attention_chunk_size",
+    "floor_scale",
+)
 _VISION_SIZES = (
-    "hidden_size num_hidden_layers num_attention_heads intermediate_size image_size patch_size "
-    "pixel_shuffle_ratio projector_input_dim projector_output_dim vision_output_dim"
-).split()
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "image_size",
+    "patch_size",
+    "pixel_shuffle_ratio",
+    "projector_input_dim",
+    "projector_output_dim",
+    "vision_output_dim",
+)
 
 
 def _from_hf(cls: type[Any], hf: Mapping[str, Any], fixed: Mapping[str, Any]) -> Any:
@@ -302,7 +377,7 @@ def _from_hf(cls: type[Any], hf: Mapping[str, Any], fixed: Mapping[str, Any]) ->
 
 
 def _rope_from_hf(hf: dict[str, Any]) -> RopeConfig:
-    """Take the RoPE keys out of `hf`: `rope_parameters`, or the older `rope_theta` and `rope_scaling`."""
+    """Take the RoPE keys out of `hf`: `rope_parameters`, or older `rope_theta`, `rope_scaling`."""
     theta = hf.pop("rope_theta", None)
     scaling, parameters = hf.pop("rope_scaling", None), hf.pop("rope_parameters", None)
     values = {**(scaling or {}), **(parameters or {})}
@@ -323,7 +398,7 @@ def _refuse_strange(hf: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
             raise ConfigError(f"config key {key!r} (value {value!r}) is not known here")
 
 
-def _require_positive(config: Any, names: list[str]) -> None:
+def _require_positive(config: Any, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
@@ -343,5 +418,7 @@ def _frozen(value: Any) -> Any:
 
 def _to_hf(config: Any) -> dict[str, Any]:
     values = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "rope"}
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    plain = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+    }
     return {**plain, "rope_parameters": config.rope.to_hf()}

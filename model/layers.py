@@ -1,4 +1,4 @@
-"""Norm and feed-forward layers that text and vision blocks are made of. Called by the other tensor files.
+"""The norm and the feed-forward layer of the text blocks. Called by the other tensor files.
 
 Letters: D model width, F inner width of a feed-forward layer, _x any leading dimensions.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 def rms_normalise(x_xD: Tensor, eps: float) -> Tensor:
-    """Divide by the root of the mean square over the last dimension, in float32 whatever comes in."""
+    """Divide by the root of the mean square over the last dimension, in float32."""
     x32_xD = x_xD.float()
     mean_square_x1 = x32_xD.square().mean(-1, keepdim=True)
     return (x32_xD * torch.rsqrt(mean_square_x1 + eps)).to(x_xD.dtype)

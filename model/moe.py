@@ -1,10 +1,10 @@
-"""Mixture of experts: a shared expert for every token, and for each token its chosen routed experts.
+"""Mixture of experts: one shared expert for every token, and for each its chosen routed experts.
 
 Only the chosen experts are computed: tokens are sorted by expert, and each expert that has tokens
 does one matrix product for all of them. Called by `transformer`.
 
-Letters: N tokens of all rows, D model width, F inner width of an expert, E experts, K experts chosen
-per token, M = N x K token-expert pairs sorted by expert, m those of one expert.
+Letters: N tokens of all rows, D model width, F inner width of an expert, E experts, K experts
+chosen per token, M = N x K token-expert pairs sorted by expert, m those of one expert.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class MoE(nn.Module):
         super().__init__()
         self.chosen_per_token = config.num_experts_per_tok
         self.router = nn.Linear(config.hidden_size, config.num_local_experts, bias=False)
-        self.experts = Experts(config.num_local_experts, config.hidden_size, config.intermediate_size)
-        self.shared = SwiGLU(config.hidden_size, config.intermediate_size)
+        width, inner = config.hidden_size, config.intermediate_size
+        self.experts = Experts(config.num_local_experts, width, inner)
+        self.shared = SwiGLU(width, inner)
 
     def forward(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the output and the router's logits (float32), which training balances."""
@@ -55,8 +56,9 @@ class Experts(nn.Module):
     def forward(self, x_MD: Tensor, tokens_E: list[int]) -> Tensor:
         """`tokens_E` says how many rows of x, which are sorted by expert, belong to each expert."""
         # unbind: one gradient for the whole parameter, where indexing would make one per expert.
-        experts = zip(x_MD.split(tokens_E), self.gate_up.unbind(), self.down.unbind(), strict=True)
-        return torch.cat([expert(*each) for each in experts if len(each[0])])
+        weights = zip(self.gate_up.unbind(), self.down.unbind(), strict=True)
+        groups = zip(torch.split(x_MD, tokens_E), weights, strict=True)
+        return torch.cat([expert(x_mD, *pair) for x_mD, pair in groups if len(x_mD)])
 
 
 def expert(x_mD: Tensor, gate_up_DF: Tensor, down_FD: Tensor) -> Tensor:

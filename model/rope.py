@@ -24,8 +24,8 @@ def frequencies(rope: RopeConfig, width: int, device: torch.device) -> Tensor:
 
 
 def scale_llama3(frequency_R: Tensor, rope: RopeConfig) -> Tensor:
-    """Slow the pairs that turn less than `low_freq_factor` times in the original context by `factor`,
-    leave those that turn more than `high_freq_factor` times, and blend between (Llama 3.1)."""
+    """Slow down by `factor` the pairs that turn less than `low_freq_factor` times in the original
+    context, leave those that turn more than `high_freq_factor` times, blend between (Llama 3.1)."""
     turns_R = rope.original_max_position_embeddings * frequency_R / (2 * math.pi)
     blend_R = (turns_R - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
     kept_R = blend_R.clamp(0, 1)
@@ -39,8 +39,8 @@ def rotations(rope: RopeConfig, width: int, positions_BT: Tensor) -> Tensor:
 
 
 def grid_rotations(vision: VisionConfig, device: torch.device) -> Tensor:
-    """Rotations (P, R) of a tile's patches, row by row: the first half of the pairs turns with x + 1,
-    the second with y + 1. The class token, last, does not turn."""
+    """Rotations (P, R) of a tile's patches, row by row: the first half of the pairs turns with
+    x + 1, the second with y + 1. The class token, last, does not turn."""
     side = torch.arange(1, vision.patches_per_side + 1, device=device)
     xy_2P = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)
     half_2PR = rotations(vision.rope, vision.head_dim // 2, xy_2P)
@@ -49,6 +49,6 @@ def grid_rotations(vision: VisionConfig, device: torch.device) -> Tensor:
 
 
 def rotate(x_BTHW: Tensor, rotation_BTR: Tensor) -> Tensor:
-    pairs_BTHR = torch.view_as_complex(x_BTHW.float().unflatten(-1, (-1, 2)))
+    pairs_BTHR = torch.view_as_complex(torch.unflatten(x_BTHW.float(), -1, (-1, 2)))
     turned_BTHR = pairs_BTHR * rotation_BTR[..., None, :]
     return torch.view_as_real(turned_BTHR).flatten(-2).to(x_BTHW.dtype)

@@ -4,7 +4,8 @@ image features in the places of patch tokens (early fusion).
 It refuses images that do not fill the patch tokens exactly. Called by `engine` and `train`; made by
 `checkpoint`. Holds weights only: what has been read lives in the `Cache` that is passed in.
 
-Letters: B batch, T tokens, D model width, V vocabulary, E experts, N tiles, S pixels per side.
+Letters: B batch, T tokens, D model width, N tiles or tokens, S pixels per side, V image features or
+vocabulary, E experts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from model.vision import VisionEncoder
 
 __all__ = ["Layout", "Transformer"]
 
-#: For each mixture-of-experts layer that ran: its number and the logits of its router, for balancing.
+#: For each mixture of experts that ran: its layer's number and its router's logits, for balancing.
 RouterLog = list[tuple[int, Tensor]]
 
 VISION_BATCH = 32  # tiles encoded at once: bounds memory for documents of many pages
@@ -34,39 +35,41 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        text = config.text
-        self.embedding = nn.Embedding(text.vocab_size, text.hidden_size)
+        text, width = config.text, config.text.hidden_size
+        self.embedding = nn.Embedding(text.vocab_size, width)
         self.blocks = nn.ModuleList(Block(text, layer) for layer in range(text.num_hidden_layers))
-        self.norm = RMSNorm(text.hidden_size, text.rms_norm_eps)
-        self.unembedding = (
-            None if text.tie_word_embeddings else nn.Linear(text.hidden_size, text.vocab_size, bias=False)
-        )
-        self.vision, self.projector = None, None
+        self.norm = RMSNorm(width, text.rms_norm_eps)
+        self.unembedding: nn.Linear | None = None
+        if not text.tie_word_embeddings:
+            self.unembedding = nn.Linear(width, text.vocab_size, bias=False)
+        self.vision: VisionEncoder | None = None
+        self.projector: nn.Linear | None = None
         if config.vision is not None:
             self.vision = VisionEncoder(config.vision)
-            self.projector = nn.Linear(config.vision.vision_output_dim, text.hidden_size, bias=False)
+            self.projector = nn.Linear(config.vision.vision_output_dim, width, bias=False)
         initialise(self)
 
     def embed(self, token_ids_BT: Tensor, tiles_N3SS: Tensor | None = None) -> Tensor:
-        """Tokens as vectors; the features of the tiles, in order, in the places of the patch tokens."""
+        """Tokens as vectors; features of the tiles, in order, in the places of patch tokens."""
         x_BTD: Tensor = self.embedding(token_ids_BT)
         if self.vision is None and tiles_N3SS is None:
             return x_BTD
         is_patch_BT = token_ids_BT == self.config.image_token_index
-        features = self.encode(tiles_N3SS) if tiles_N3SS is not None else x_BTD.new_empty(0, x_BTD.shape[-1])
-        if int(is_patch_BT.sum()) != len(features):
+        features_VD = x_BTD[0, :0] if tiles_N3SS is None else self.encode(tiles_N3SS)
+        patches = int(is_patch_BT.sum())
+        if patches != len(features_VD):
             raise ValueError(
-                f"the text has {int(is_patch_BT.sum())} patch tokens (id {self.config.image_token_index}) "
-                f"but the images have {len(features)} features: write one patch token for each feature"
+                f"the text has {patches} patch tokens (id {self.config.image_token_index}) but the "
+                f"images have {len(features_VD)} features: write one patch token for each feature"
             )
-        return x_BTD.masked_scatter(is_patch_BT[..., None], features.to(x_BTD.dtype))
+        return x_BTD.masked_scatter(is_patch_BT[..., None], features_VD.to(x_BTD.dtype))
 
     def encode(self, tiles_N3SS: Tensor) -> Tensor:
         """Features of all tiles, one after another, as wide as the text."""
         if self.vision is None or self.projector is None:
             raise ValueError(f"{len(tiles_N3SS)} image tiles for a text-only model: leave them out")
-        parts = [self.projector(self.vision(part)) for part in tiles_N3SS.split(VISION_BATCH)]
-        return torch.cat(parts).flatten(0, 1)
+        parts = torch.split(tiles_N3SS, VISION_BATCH)
+        return torch.cat([self.projector(self.vision(part)) for part in parts]).flatten(0, 1)
 
     def forward(
         self,
@@ -100,8 +103,10 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.attention = Attention(config, layer)
         self.feed_forward_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.feed_forward = (
-            MoE(config) if config.is_moe(layer) else SwiGLU(config.hidden_size, config.intermediate_size_mlp)
+        self.feed_forward: MoE | SwiGLU = (
+            MoE(config)
+            if config.is_moe(layer)
+            else SwiGLU(config.hidden_size, config.intermediate_size_mlp)
         )
 
     def forward(
@@ -117,8 +122,8 @@ class Block(nn.Module):
 
 
 def initialise(transformer: Transformer, std: float = 0.02) -> None:
-    """Random weights to train from. `std` is the published `initializer_range`; what is added to the
-    residual stream starts smaller, so that its size does not grow with depth (GPT-2)."""
+    """Random weights to train from. `std` is the published `initializer_range`; what is added to
+    the residual stream starts smaller, so that its size does not grow with depth (GPT-2)."""
     depth = 2 * transformer.config.text.num_hidden_layers
     for name, module in transformer.named_modules():
         adds = name.startswith("blocks.") and name.endswith(("attention.output", "down"))

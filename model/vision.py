@@ -47,22 +47,24 @@ class VisionEncoder(nn.Module):
 
 def cut_patches(tiles_N3SS: Tensor, size: int) -> Tensor:
     """Patches row by row; the values of a patch channel by channel."""
-    rows = tiles_N3SS.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # N, 3, y, in y, x, in x
+    side = tiles_N3SS.shape[-1] // size
+    rows = tiles_N3SS.reshape(-1, 3, side, size, side, size)  # N, 3, y, in y, x, in x
     return rows.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 def shuffle_pixels(x_NPD: Tensor, by: int) -> Tensor:
-    """Stack each square of `by` x `by` neighbouring patches, row by row, into the channels of one."""
-    side = round(x_NPD.shape[1] ** 0.5)
-    squares = x_NPD.unflatten(1, (side // by, by, side // by, by))  # N, y, in y, x, in x, D
+    """Stack each square of `by` x `by` patches, row by row, into the channels of one."""
+    side = round(x_NPD.shape[1] ** 0.5) // by
+    squares = torch.unflatten(x_NPD, 1, (side, by, side, by))  # N, y, in y, x, in x, D
     return squares.permute(0, 1, 3, 2, 4, 5).flatten(3).flatten(1, 2)
 
 
 class VisionAdapter(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.first = nn.Linear(config.intermediate_size, config.projector_input_dim, bias=False)
-        self.second = nn.Linear(config.projector_output_dim, config.projector_output_dim, bias=False)
+        width = config.projector_output_dim
+        self.first = nn.Linear(config.intermediate_size, width, bias=False)
+        self.second = nn.Linear(width, width, bias=False)
 
     def forward(self, x_NVQ: Tensor) -> Tensor:
         return functional.gelu(self.second(functional.gelu(self.first(x_NVQ))))
@@ -96,7 +98,7 @@ class VisionAttention(nn.Module):
 
     def forward(self, x_NPD: Tensor, rotation_PR: Tensor) -> Tensor:
         q, k, v = (
-            project(x_NPD).unflatten(-1, (self.heads, -1))
+            torch.unflatten(project(x_NPD), -1, (self.heads, -1))
             for project in (self.query, self.key, self.value)
         )
         q, k = rotate(q, rotation_PR), rotate(k, rotation_PR)
