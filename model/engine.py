@@ -96,8 +96,8 @@ def load(
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
     is the GPU if there is one.
     """
-    chosen_device = _choose_device(device)
-    transformer = load_transformer(folder, _choose_dtype(dtype, chosen_device), chosen_device)
+    chosen_device = choose_device(device)
+    transformer = load_transformer(folder, choose_dtype(dtype, chosen_device), chosen_device)
     has_vision = transformer.config.vision is not None
     return Engine(
         Path(folder),
@@ -303,10 +303,7 @@ class Engine:
             return _anything, max_tokens
         if callable(allowed):
             return allowed, max_tokens
-        try:
-            choices = Choices.among(self.tokenizer.encode(text) for text in allowed)
-        except ValueError as error:
-            raise EngineError(str(error)) from None
+        choices = Choices.among(self.tokenizer.encode(text) for text in allowed)
         if choices.longest > max_tokens:
             raise EngineError(
                 f"the longest allowed string has {choices.longest:,} tokens and max_tokens is "
@@ -419,7 +416,7 @@ def _read_profile(folder: Path) -> Mapping[str, Any]:
     return profile
 
 
-def _choose_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -431,7 +428,7 @@ def _choose_device(device: str) -> torch.device:
     return chosen
 
 
-def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         return torch.bfloat16 if _computes_bfloat16(device) else torch.float32
     if dtype not in DTYPES:

@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 
+class SamplingError(ValueError):
+    """Nothing can be drawn like this; the message names the setting and its value."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn. Temperature 0 takes the most likely token (greedy)."""
@@ -26,9 +30,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
-            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
+            raise SamplingError(f"temperature must be 0 or more, not {self.temperature}")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+            raise SamplingError(f"top_p must be above 0 and at most 1, not {self.top_p}")
 
     def generator(self) -> torch.Generator:
         """A fresh source of randomness, on the CPU whatever the model runs on."""
@@ -84,7 +88,7 @@ class Choices:
         for answer in answers:
             root._add(answer)
         if not root._next:
-            raise ValueError("the allowed strings are none or empty; give at least one with text")
+            raise SamplingError("the allowed strings are none or empty: give at least one")
         return root
 
     @property

@@ -22,6 +22,7 @@ from model.engine import (
     TileMismatch,
 )
 from model.prompt import Part, PromptError, ask, open_turn
+from model.sample import SamplingError
 
 NAMELESS_ROWS = 4  #: of the output matrix, beyond the tokenizer's vocabulary
 TOLERANCE = 2e-4  # float32, random weights of large scale
@@ -388,8 +389,16 @@ def test_allowed_strings_that_cannot_be_written_are_refused(engine: model.Engine
     prefix = engine.prefill(["x"])
     with pytest.raises(EngineError, match=r"has 12 tokens and max_tokens is 3"):
         engine.generate(prefix, "y", max_tokens=3, allowed=["no", "xyzxyzxyzxyz"])
-    with pytest.raises(EngineError, match="none or empty"):
+    with pytest.raises(SamplingError, match="none or empty"):
         engine.generate(prefix, "y", max_tokens=3, allowed=[])
+
+
+@pytest.mark.parametrize("setting", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}])
+def test_sampling_that_means_nothing_is_refused(
+    engine: model.Engine, setting: dict[str, float]
+) -> None:
+    with pytest.raises(SamplingError, match=f"{next(iter(setting))} must be"):
+        engine.generate(engine.prefill(["x"]), "y", max_tokens=3, **setting)
 
 
 def test_the_engine_says_what_it_is(engine: model.Engine, blind: model.Engine) -> None:

@@ -1,0 +1,290 @@
+"""`python -m model`: generate, score and describe a checkpoint without the application; train and
+evaluate one.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad usage or input,
+130 interrupted. An error is one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from model.checkpoint import CheckpointError
+from model.config import ConfigError
+from model.describe import Description, describe
+from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
+from model.image import ImageConfigError
+from model.prompt import Part, PromptError
+from model.sample import SamplingError
+from model.tokenizer import TokenizerError
+
+QUIET_SECONDS = 2.0  #: what takes no longer shows no progress
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+KNOWN_ERRORS = (
+    CheckpointError,
+    ConfigError,
+    EngineError,
+    ImageConfigError,
+    PromptError,
+    SamplingError,
+    TokenizerError,
+)
+
+
+class InputError(Exception):
+    """A file that was named cannot be read; the message names it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in ("train", "evaluate"):
+        from model.train.cli import main as train_main  # not loaded to generate
+
+        return train_main(words[0], words[1:])
+    arguments = _parser().parse_args(words)
+    run: Callable[[argparse.Namespace], None] = arguments.run
+    try:
+        run(arguments)
+    except (*KNOWN_ERRORS, InputError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    return DONE
+
+
+def run_generate(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    started = time.monotonic()
+    prefix = engine.prefill(_parts(arguments), Progress("reading"))
+    read = time.monotonic()
+    text = engine.generate(
+        prefix,
+        arguments.prompt,
+        max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        seed=arguments.seed,
+        allowed=arguments.allowed,
+        on_token=None if arguments.json else _say,
+    )
+    if not arguments.json:
+        return _say("\n")
+    seconds = {"prefill": read - started, "generate": time.monotonic() - read}
+    tokens = {"prefix": prefix.length, "generated": engine.count_tokens(text)}
+    return _say_json({"text": text, "tokens": tokens, "seconds": seconds, "model": _model(engine)})
+
+
+def run_score(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    prefix = engine.prefill(_parts(arguments), Progress("reading"))
+    asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
+    scores = engine.score(prefix, asked, Progress("scoring"))
+    results = [
+        {"continuation": text, "log_probability": score}
+        for text, score in zip(arguments.continuation, scores, strict=True)
+    ]
+    if arguments.json:
+        tokens = {"prefix": prefix.length}
+        return _say_json({"scores": results, "tokens": tokens, "model": _model(engine)})
+    return _say("".join(f"{r['log_probability']:10.4f}  {r['continuation']}\n" for r in results))
+
+
+def run_describe(arguments: argparse.Namespace) -> None:
+    dtype = choose_dtype(arguments.dtype, choose_device(arguments.device))
+    description = describe(arguments.folder, dtype, arguments.context)
+    if arguments.json:
+        return _say_json(description.as_json())
+    return _say(_description_lines(description))
+
+
+class Progress:
+    """One line on a terminal's stderr with the time left, for what takes more than a moment."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._started = time.monotonic()
+        self._is_shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        elapsed = time.monotonic() - self._started
+        if not sys.stderr.isatty():
+            return
+        if done == total:
+            self._clear()
+        elif elapsed > QUIET_SECONDS and done:
+            left = elapsed / done * (total - done)
+            bar = "#" * (20 * done // total)
+            line = f"{self._doing} [{bar:20}] {done:,}/{total:,} tokens, {left:.0f} s left"
+            sys.stderr.write(f"\r\033[K{line}")
+            sys.stderr.flush()
+            self._is_shown = True
+
+    def _clear(self) -> None:
+        if self._is_shown:
+            sys.stderr.write("\r\033[K")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model", description=__doc__)
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    generate = _verb(verbs, "generate", run_generate, "write an answer to a prompt")
+    _add_reading(generate)
+    generate.add_argument("--prompt", required=True, metavar="TEXT", help="the question")
+    generate.add_argument(
+        "--max-tokens", type=_positive, default=256, metavar="N", help="end after so many tokens"
+    )
+    generate.add_argument(
+        "--temperature", type=float, default=0.0, metavar="X", help="0 takes the likeliest token"
+    )
+    generate.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="draw among the likeliest only"
+    )
+    generate.add_argument("--seed", type=int, metavar="N", help="draw the same again")
+    generate.add_argument(
+        "--allowed", action="append", metavar="TEXT", help="the answer is one of these; repeatable"
+    )
+    score = _verb(verbs, "score", run_score, "log-probabilities of answers or continuations")
+    _add_reading(score)
+    score.add_argument(
+        "--prompt", metavar="TEXT", help="the question; without it the text itself is continued"
+    )
+    score.add_argument(
+        "--continuation",
+        action="append",
+        required=True,
+        metavar="TEXT",
+        help="what is scored; repeatable",
+    )
+    described = _verb(verbs, "describe", run_describe, "size, layers and memory of a checkpoint")
+    described.add_argument(
+        "--context", type=_positive, metavar="N", help="tokens to count the cache for"
+    )
+    verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
+    verbs.add_parser("evaluate", help="measure a checkpoint (its own --help)", add_help=False)
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], None], explanation: str
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name, help=explanation, description=explanation
+    )
+    verb.set_defaults(run=run)
+    verb.add_argument("folder", type=Path, metavar="FOLDER", help="a checkpoint folder")
+    verb.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    verb.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return verb
+
+
+def _add_reading(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--document", type=Path, action="append", default=[], metavar="FILE",
+        help="UTF-8 text read before the prompt; repeatable",
+    )  # fmt: skip
+    verb.add_argument(
+        "--image", type=Path, action="append", default=[], metavar="FILE",
+        help="image read before the prompt, after the documents; repeatable",
+    )  # fmt: skip
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not above 0")
+    return number
+
+
+def _load(arguments: argparse.Namespace) -> Engine:
+    return load(arguments.folder, arguments.dtype, arguments.device)
+
+
+def _parts(arguments: argparse.Namespace) -> list[Part]:
+    documents = [_read_text(path) for path in arguments.document]
+    return [*documents, *(_read_image(path) for path in arguments.image)]
+
+
+def _continuation(prompt: str | None, text: str) -> Continuation:
+    return text if prompt is None else (prompt, text)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text: convert it, or give it as --image") from None
+
+
+def _read_image(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _model(engine: Engine) -> dict[str, str]:
+    return {
+        "name": engine.name,
+        "weights_sha256": engine.weights_sha256,
+        "dtype": engine.dtype,
+        "device": engine.device,
+    }
+
+
+def _description_lines(d: Description) -> str:
+    sees = f"{d.tokens_per_tile} tokens per tile" if d.tokens_per_tile else "none: reads text only"
+    lines = [
+        f"checkpoint   {d.name}",
+        f"parameters   {d.parameters:,}; a text token passes {d.parameters_active:,}",
+        f"vision       {sees}; {d.parameters_vision:,} parameters",
+        f"vocabulary   {d.vocabulary:,} tokens",
+        f"context      {d.context_length:,} tokens",
+        f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
+        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in {d.dtype}",
+        f"layers       {len(d.layers)}",
+    ]
+    place = 0
+    for kind, same in groupby(d.layers):
+        last = place + len(list(same)) - 1
+        lines.append(f"  {place}-{last}: {kind}" if last > place else f"  {place}: {kind}")
+        place = last + 1
+    return "\n".join(lines) + "\n"
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _say_json(value: Mapping[str, Any]) -> None:
+    _say(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

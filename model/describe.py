@@ -1,0 +1,92 @@
+"""What a checkpoint is and what it needs, told from its config alone: no weight is read.
+
+Called by: `python -m model describe`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.checkpoint import load_config
+from model.config import ModelConfig, TextConfig
+from model.moe import Experts
+from model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Description:
+    """The numbers that people compare checkpoints by."""
+
+    name: str
+    parameters: int  #: all weights, the vision encoder included
+    parameters_active: int  #: weights that one text token passes through, embeddings included
+    parameters_vision: int  #: encoder and projector
+    vocabulary: int
+    context_length: int  #: tokens
+    layers: tuple[str, ...]  #: attention and feed-forward of each, from the first
+    experts: int  #: routed experts in a mixture-of-experts layer
+    tokens_per_tile: int  #: of an image; 0 for a checkpoint that reads text only
+    dtype: str
+    weights_bytes: int  #: in memory, in this dtype
+    cache_tokens: int
+    cache_bytes: int  #: keys and values of so many tokens, in this dtype
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def describe(folder: str | Path, dtype: torch.dtype, cache_tokens: int | None) -> Description:
+    """Reads config.json; `cache_tokens` is the whole context unless given."""
+    config = load_config(folder)
+    with torch.device("meta"):
+        transformer = Transformer(config)
+    tokens = cache_tokens or config.text.max_position_embeddings
+    parameters = _count(transformer)
+    vision = sum(_count(part) for part in (transformer.vision, transformer.projector) if part)
+    return Description(
+        name=Path(folder).resolve().name,
+        parameters=parameters,
+        parameters_active=parameters - vision - _idle(transformer, config.text),
+        parameters_vision=vision,
+        vocabulary=config.text.vocab_size,
+        context_length=config.text.max_position_embeddings,
+        layers=tuple(_kind(config.text, layer) for layer in range(config.text.num_hidden_layers)),
+        experts=config.text.num_local_experts,
+        tokens_per_tile=_tokens_per_tile(config),
+        dtype=str(dtype).removeprefix("torch."),
+        weights_bytes=parameters * dtype.itemsize,
+        cache_tokens=tokens,
+        cache_bytes=_cache_bytes(config.text, tokens, dtype),
+    )
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _idle(transformer: Transformer, text: TextConfig) -> int:
+    """Weights of the experts that a token is not sent to."""
+    experts = sum(_count(part) for part in transformer.modules() if isinstance(part, Experts))
+    return experts // text.num_local_experts * (text.num_local_experts - text.num_experts_per_tok)
+
+
+def _kind(text: TextConfig, layer: int) -> str:
+    sight = f"chunks of {text.attention_chunk_size:,} (RoPE)" if text.uses_rope(layer) else "global"
+    if not text.is_moe(layer):
+        return f"{sight}, dense"
+    return f"{sight}, {text.num_local_experts} experts"
+
+
+def _tokens_per_tile(config: ModelConfig) -> int:
+    return config.vision.tokens_per_tile if config.vision else 0
+
+
+def _cache_bytes(text: TextConfig, tokens: int, dtype: torch.dtype) -> int:
+    """A layer that attends in chunks holds one chunk at most."""
+    chunk = min(tokens, text.attention_chunk_size)
+    held = sum(chunk if text.uses_rope(n) else tokens for n in range(text.num_hidden_layers))
+    return held * 2 * text.num_key_value_heads * text.head_dim * dtype.itemsize
