@@ -198,3 +198,14 @@ def test_the_module_runs_as_a_program(tiny_checkpoint: Path) -> None:
     )
     assert json.loads(done.stdout)["name"] == "tiny"
     assert done.stderr == ""
+
+
+def test_training_has_its_own_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "model", "train", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "python -m model train" in done.stdout
