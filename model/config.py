@@ -118,9 +118,9 @@ class RopeConfig:
             raise ConfigError(
                 f"rope_type {self.rope_type!r} is not known: use 'default' or 'llama3'"
             )
-        if self.rope_type == "llama3" and self.high_freq_factor <= self.low_freq_factor:
+        if self.rope_type == "llama3" and self.high_freq_factor < self.low_freq_factor:
             raise ConfigError(
-                f"rope high_freq_factor {self.high_freq_factor} must exceed "
+                f"rope high_freq_factor {self.high_freq_factor} is below "
                 f"low_freq_factor {self.low_freq_factor}"
             )
 
@@ -312,7 +312,8 @@ class ModelConfig:
         own = {key: hf[key] for key in _OWN_KEYS if key in hf}
         rest = {key: value for key, value in hf.items() if key not in (*_OWN_KEYS, *_PARTS)}
         text = TextConfig.from_hf(hf["text_config"])
-        _refuse_strange(rest, {**FIXED, "tie_word_embeddings": text.tie_word_embeddings})
+        rest.pop("tie_word_embeddings", None)  # text_config decides, as in transformers
+        _refuse_strange(rest, FIXED)
         return cls(text, VisionConfig.from_hf(hf["vision_config"]), **own)
 
     def to_hf(self) -> dict[str, Any]:

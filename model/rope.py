@@ -27,8 +27,11 @@ def scale_llama3(frequency_R: Tensor, rope: RopeConfig) -> Tensor:
     """Slow down by `factor` the pairs that turn less than `low_freq_factor` times in the original
     context, leave those that turn more than `high_freq_factor` times, blend between (Llama 3.1)."""
     turns_R = rope.original_max_position_embeddings * frequency_R / (2 * math.pi)
-    blend_R = (turns_R - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
-    kept_R = blend_R.clamp(0, 1)
+    low, high = rope.low_freq_factor, rope.high_freq_factor
+    if low == high:  # as published for Scout: nothing between
+        kept_R = (turns_R > low).float()
+    else:
+        kept_R = ((turns_R - low) / (high - low)).clamp(0, 1)
     return frequency_R * (kept_R + (1 - kept_R) / rope.factor)
 
 
