@@ -1,0 +1,254 @@
+"""PDF: bytes -> pages of lines with boxes, and pictures of pages. The only user of PyMuPDF.
+
+Runs in the parser child alone: MuPDF holds the interpreter lock for a whole call, can take any time
+and memory, and is given nothing but PDF. Encrypted files need their password here; it goes no
+further.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# PyMuPDF imports these where they are installed, for features that are not used here; without them it
+# is there in a tenth of a second, in a third of the memory, and with no thread beside it, so that
+# forking is safe.
+for unwanted in ("pymupdf.layout", "pymupdf4llm", "onnxruntime", "numpy"):
+    sys.modules.setdefault(unwanted, None)  # type: ignore[arg-type]
+
+import pymupdf  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from mmapp.documents.characters import clean  # noqa: E402
+from mmapp.documents.limits import Limits, quoted  # noqa: E402
+from mmapp.documents.order import Chunk, reading_order  # noqa: E402
+from mmapp.documents.quotes import shown_box  # noqa: E402
+from mmapp.errors import (  # noqa: E402
+    CorruptFile,
+    DocumentError,
+    EmptyFile,
+    EncryptedFile,
+    NotFound,
+    WrongPassword,
+)
+from mmapp.types import Box, Line, Page  # noqa: E402
+
+pymupdf.TOOLS.mupdf_display_errors(False)
+pymupdf.TOOLS.mupdf_display_warnings(False)
+
+POINTS_PER_INCH = 72.0
+#: Coordinates beyond this are nonsense; PDF's own bound for a page is 14,400.
+FARTHEST = 1_000_000.0
+#: How far, in line heights, kerning and accents may step back within a line that runs one way.
+STEP_BACK = 0.35
+#: Pages between two releases of what MuPDF keeps of fonts and images.
+PAGES_KEPT = 50
+
+
+@dataclass(slots=True)
+class _Found:
+    """A line as it was found, and its box as it is shown."""
+
+    text: str
+    box: Box
+    edges: tuple[float, ...]
+    shown: Box
+    level: bool
+
+
+class Pdf:
+    """An open PDF."""
+
+    def __init__(self, name: str, data: bytes, password: str | None, limits: Limits) -> None:
+        self.name = name
+        self.limits = limits
+        self._document = _open(name, data)
+        self.encrypted = bool(self._document.needs_pass)
+        if self.encrypted:
+            self._unlock(password)
+        self.page_count = self._count_pages()
+        self._characters = 0
+
+    def pages(self) -> Iterator[Page]:
+        """Each page; one that can't be read has an error, and the rest goes on."""
+        failed = 0
+        for number in range(1, self.page_count + 1):
+            page = self._page(number)
+            failed += bool(page.error)
+            if failed == self.page_count:
+                raise CorruptFile(
+                    f"{quoted(self.name)}: none of its {failed:,} pages can be read "
+                    f"({page.error}). Open it in a PDF viewer and save it anew."
+                )
+            yield page
+            if number % PAGES_KEPT == 0:
+                pymupdf.TOOLS.store_shrink(100)
+
+    def picture(self, number: int, dpi: int) -> Image.Image:
+        """A page as it is shown, in RGB; a huge page at as many dots as the settings allow."""
+        if not 1 <= number <= self.page_count:
+            raise NotFound(
+                f"{quoted(self.name)} has no page {number:,}; "
+                f"its pages are 1 to {self.page_count:,}."
+            )
+        try:
+            page = self._document.load_page(number - 1)
+            zoom = self._zoom(page.rect, dpi)
+            pixmap = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), alpha=False)
+        except MemoryError:
+            raise
+        except Exception as problem:
+            raise CorruptFile(
+                f"Page {number} of {quoted(self.name)} can't be drawn ({_reason(problem)}). "
+                f"Open it in a PDF viewer and save it anew."
+            ) from None
+        size = (pixmap.width, pixmap.height)
+        return Image.frombytes("RGB", size, pixmap.samples_mv, "raw", "RGB", pixmap.stride)
+
+    def _unlock(self, password: str | None) -> None:
+        if not password:
+            raise EncryptedFile(
+                f"{quoted(self.name)} is encrypted and no password was given. Give its password."
+            )
+        if not self._document.authenticate(password):
+            raise WrongPassword(
+                f"The password does not open {quoted(self.name)}. Check capitals and spaces."
+            )
+
+    def _count_pages(self) -> int:
+        try:
+            count = int(self._document.page_count)
+        except MemoryError:
+            raise
+        except Exception as problem:
+            raise _corrupt(self.name, _reason(problem)) from None
+        self.limits.check_pages(self.name, count)
+        if count == 0 and self._document.is_repaired:
+            raise _corrupt(self.name, "no page is left in it")
+        if count == 0:
+            raise EmptyFile(f"{quoted(self.name)} has no pages. Choose another file.")
+        return count
+
+    def _page(self, number: int) -> Page:
+        width = height = 0.0
+        rotation = 0
+        try:
+            page = self._document.load_page(number - 1)
+            width, height = page.rect.width, page.rect.height
+            rotation = page.rotation % 360
+            text_page = page.get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
+            # Counted before the characters are unfolded to hundreds of bytes each.
+            self._characters += len(text_page.extractText())
+            self.limits.check_characters(self.name, self._characters)
+            empty = Page(number, width, height, rotation=rotation)
+            lines = _lines(text_page.extractRAWDICT()["blocks"], empty)
+        except (DocumentError, MemoryError):
+            raise
+        except Exception as problem:
+            return Page(number, width, height, (), _reason(problem), rotation)
+        return dataclasses.replace(empty, lines=lines)
+
+    def _zoom(self, page: Any, dpi: int) -> float:
+        """From the page's size, before MuPDF allocates a pixel."""
+        zoom = dpi / POINTS_PER_INCH
+        pixels = max(page.width * zoom, 1.0) * max(page.height * zoom, 1.0)
+        if pixels > self.limits.max_pixels:
+            zoom *= math.sqrt(self.limits.max_pixels / pixels)
+        return zoom
+
+
+def _open(name: str, data: bytes) -> Any:
+    try:
+        document = pymupdf.open(stream=data, filetype="pdf")
+    except MemoryError:
+        raise
+    except Exception as problem:
+        raise _corrupt(name, _reason(problem)) from None
+    if not document.is_pdf:
+        raise _corrupt(name, "there is no PDF behind its first bytes")
+    return document
+
+
+def _corrupt(name: str, reason: str) -> CorruptFile:
+    return CorruptFile(
+        f"{quoted(name)} looks like a PDF but can't be opened ({reason}). "
+        f"Get it again, or open it in a PDF viewer and save it anew."
+    )
+
+
+def _reason(problem: Exception) -> str:
+    text, _ = clean(str(problem)[:200])
+    return text or type(problem).__name__
+
+
+def _lines(blocks: list[dict[str, Any]], page: Page) -> tuple[Line, ...]:
+    """The lines of a page in reading order; turned text (stamps in the margin) comes last."""
+    found: list[_Found] = []
+    level: list[Chunk] = []
+    turned: list[Chunk] = []
+    for block in blocks:
+        start = len(found)
+        for line in block.get("lines", ()):
+            read = _line(line, page)
+            if read is not None:
+                found.append(read)
+        if len(found) == start:
+            continue
+        numbers = tuple(range(start, len(found)))
+        chunk = Chunk(numbers, tuple(found[number].shown for number in numbers))
+        (level if any(found[number].level for number in numbers) else turned).append(chunk)
+    ordered = reading_order(level, page.width) + turned
+    return tuple(
+        Line(found[number].text, found[number].box, found[number].edges, block)
+        for block, chunk in enumerate(ordered)
+        for number in chunk.lines
+    )
+
+
+def _line(line: dict[str, Any], page: Page) -> _Found | None:
+    characters = [character for span in line["spans"] for character in span["chars"]]
+    text, origins = clean(character["c"] for character in characters)
+    if not text:
+        return None
+    box = _box(line["bbox"])
+    level = _is_level(line["dir"], page.rotation)
+    edges: tuple[float, ...] = ()
+    if level:
+        edges = _edges([characters[index]["bbox"] for index in origins], page.rotation)
+    return _Found(text, box, edges, shown_box(page, box), level)
+
+
+def _is_level(direction: tuple[float, float], rotation: int) -> bool:
+    """Whether a line runs from left to right on the page as it is shown."""
+    along = {0: (1, 0), 90: (0, -1), 180: (-1, 0), 270: (0, 1)}[rotation]
+    return math.dist(direction, along) < 0.01
+
+
+def _edges(boxes: list[Box], rotation: int) -> tuple[float, ...]:
+    """Where each character begins and the last one ends; empty for lines that mix directions."""
+    axis = rotation % 180 // 90
+    forward = 1 if rotation in (0, 270) else -1
+    near, far = (axis, axis + 2) if forward == 1 else (axis + 2, axis)
+    height = max(box[3 - axis] - box[1 - axis] for box in boxes)
+    for direction, begin, end in ((forward, near, far), (-forward, far, near)):
+        edges = [box[begin] for box in boxes] + [boxes[-1][end]]
+        steps = (direction * (edges[i + 1] - edges[i]) for i in range(len(edges) - 1))
+        if all(step >= -STEP_BACK * height for step in steps):
+            return tuple(_finite(edge) for edge in edges)
+    return ()
+
+
+def _box(box: tuple[float, ...]) -> Box:
+    x0, y0, x1, y1 = (_finite(value) for value in box)
+    return (x0, y0, x1, y1)
+
+
+def _finite(value: float) -> float:
+    """Hundredths of a point, within what a page can be; broken fonts give infinities."""
+    if math.isnan(value):
+        return 0.0
+    return round(min(max(value, -FARTHEST), FARTHEST), 2)

@@ -1,0 +1,65 @@
+"""Blobs: the bytes of documents and page pictures, each in a file named by its sha256.
+
+Writing is atomic and idempotent, so any process may be killed at any moment and several may write
+the same bytes at once. A name that is no sha256 is refused, so no path can leave the folder. Only
+`jobs` calls it; what may be stored was decided in `documents`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from mmapp.errors import NotFound
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Blobs:
+    """A folder of blobs, spread over 256 folders by the first two digits."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes) -> str:
+        """Store `data` and return its sha256; bytes that are there already are not written again."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        target = self.path(sha256)
+        if target.exists():
+            return sha256
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        try:
+            return self.path(sha256).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(
+                f"The stored file {sha256[:12]}… is missing from {self.root}. Add it again."
+            ) from None
+
+    def has(self, sha256: str) -> bool:
+        return self.path(sha256).is_file()
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob is, or would be."""
+        if not SHA256.fullmatch(sha256):
+            raise NotFound(f"{sha256[:80]!r} is not a sha256, so no file is stored under it.")
+        return self.root / sha256[:2] / sha256[2:]
+
+    def delete(self, sha256: str) -> None:
+        """Remove the blob; nothing happens when there is none."""
+        self.path(sha256).unlink(missing_ok=True)
