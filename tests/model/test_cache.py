@@ -64,11 +64,11 @@ def test_a_clone_goes_on_without_the_original(transformer: Transformer) -> None:
 def test_reading_without_extending_leaves_the_cache_as_it_was(transformer: Transformer) -> None:
     torch.manual_seed(0)
     chunk = transformer.config.text.attention_chunk_size
-    ids = torch.randint(20, 200, (1, 3 * chunk))
+    ids = torch.randint(20, 200, (1, 3 * chunk + 2))
     cache = new_cache(transformer)
     read(transformer, cache, ids[:, : chunk + 3])
     with torch.no_grad():
-        layout = Layout.consecutive(chunk + 3, 2 * chunk - 3)
+        layout = Layout.consecutive(chunk + 3, 2 * chunk - 1)
         rest = transformer.embed(ids[:, chunk + 3 :])
         seen = transformer(rest, layout, cache, extend_cache=False)
     assert cache.length == chunk + 3
