@@ -1,1 +1,38 @@
-"""Tasks: pure functions from a document or a listing to a payload; prompt beside parser."""
+"""Tasks: pure functions from a document or a listing to a payload; prompt beside parser.
+
+No database, no queue, no torch, no files: an engine and plain values in, plain JSON out. `run` is
+called by jobs on a worker. It lets the exceptions of `report` pass: that is how a job is cancelled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmapp.tasks.check_listing import check_listing
+from mmapp.tasks.inputs import DocumentInput, ListingInput
+from mmapp.tasks.summarize import summarize
+from mmapp.types import Engine, Listing, ReportProgress, SummarizeParams, TaskName
+
+__all__ = ["DocumentInput", "ListingInput", "run", "schema_version"]
+
+_SCHEMA_VERSIONS = {TaskName.SUMMARIZE: 1, TaskName.CHECK_LISTING: 1}
+
+
+def schema_version(task: TaskName) -> int:
+    """Version of the payload that `run` makes; raised when a key changes its meaning."""
+    return _SCHEMA_VERSIONS[task]
+
+
+def run(
+    task: TaskName,
+    engine: Engine,
+    inputs: DocumentInput | ListingInput,
+    params: SummarizeParams | Listing,
+    report: ReportProgress,
+) -> dict[str, Any]:
+    """The task's payload; its key "usage" is for the record: tokens, durations, prompt hash."""
+    if isinstance(inputs, DocumentInput) and isinstance(params, SummarizeParams):
+        return summarize(engine, inputs, params, report)
+    if isinstance(inputs, ListingInput) and task is TaskName.CHECK_LISTING:
+        return check_listing(engine, inputs, report)
+    raise TypeError(f"{task} can't take {type(inputs).__name__} with {type(params).__name__}")

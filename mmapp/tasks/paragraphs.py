@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mmapp.types import Line, Page
+from mmapp.documents.quotes import PageText, PlacedLine
+from mmapp.types import Line
 
 CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 CLOSERS = r"[)\]\"'”’»*_`」』）》】]*(?:\[\d+(?:[,–-]\s?\d+)*\])*"
@@ -62,12 +63,12 @@ class Paragraph:
     is_full: bool = False
 
 
-def paragraphs(pages: Sequence[Page], texts: Sequence[str]) -> Iterator[Paragraph]:
-    """In reading order; `texts` are the pages' canonical texts."""
+def paragraphs(pages: Sequence[PageText]) -> Iterator[Paragraph]:
+    """The paragraphs of all pages in reading order."""
     furniture = _furniture(pages)
     current: Paragraph | None = None
-    for page, text in zip(pages, texts, strict=True):
-        for paragraph in _page_paragraphs(page, text, furniture):
+    for page in pages:
+        for paragraph in _page_paragraphs(page, furniture):
             if current and _goes_on(current, paragraph):
                 current.spans += paragraph.spans
                 current.lines += paragraph.lines
@@ -80,55 +81,47 @@ def paragraphs(pages: Sequence[Page], texts: Sequence[str]) -> Iterator[Paragrap
         yield current
 
 
-def line_spans(page: Page, text: str) -> list[tuple[int, int]]:
-    """Where each line of the page stands in its canonical text, in order."""
-    found, at = [], 0
-    for line in page.lines:
-        body = line.text.strip()
-        start = text.find(body, at)
-        if start < 0:  # written differently in the canonical text: no sentence is taken from it
-            found.append((at, at))
-            continue
-        at = start + len(body)
-        found.append((start, at))
-    return found
+def bare(placed: PlacedLine) -> tuple[int, int]:
+    """Where the line's words stand in the page's text, without the blanks around them."""
+    text = placed.line.text
+    return placed.start + len(text) - len(text.lstrip()), placed.start + len(text.rstrip())
 
 
-def _page_paragraphs(page: Page, text: str, furniture: set[str]) -> list[Paragraph]:
+def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
     found: list[Paragraph] = []
     current: Paragraph | None = None
     item_follows = False
     edges = _edge_lines(page)
-    longest = max((len(line.text) for line in page.lines), default=0)
-    for line, (start, end), is_text in zip(
-        page.lines, line_spans(page, text), _running_text(page), strict=True
-    ):
+    longest = max((len(placed.line.text) for placed in page.lines), default=0)
+    for placed, is_text in zip(page.lines, _running_text(page), strict=True):
+        line = placed.line
+        start, end = bare(placed)
         if id(line) in edges and _furniture_key(line) in furniture:
             continue
-        if not is_text or start == end:
+        if not is_text or start >= end:
             current = None
             continue
         if _LONE_MARK.fullmatch(line.text):
             current, item_follows = None, True
             continue
-        length, is_item = _mark(text[start:end], line, current)
+        length, is_item = _mark(page.text[start:end], line, current)
         is_item, item_follows = is_item or item_follows, False
         if current is None or is_item or _breaks(current.lines[-1], line):
             current = Paragraph(is_item=is_item)
             found.append(current)
-        _extend(current, Span(page.number, start + length, end), text)
+        _extend(current, Span(page.page.number, start + length, end), page.text)
         current.lines.append(line)
         current.is_full = len(line.text) >= 0.8 * longest
     return found
 
 
-def _running_text(page: Page) -> list[bool]:
+def _running_text(page: PageText) -> list[bool]:
     """For each line whether it is running text. Only text files have marks that say otherwise."""
     found, fenced = [], False
-    for line in page.lines:
-        is_source = line.box is None
-        fence = is_source and bool(_FENCE.match(line.text))
-        found.append(not (fenced or fence or (is_source and _NOT_TEXT.match(line.text))))
+    for placed in page.lines:
+        text, is_source = placed.line.text, placed.line.box is None
+        fence = is_source and bool(_FENCE.match(text))
+        found.append(not (fenced or fence or (is_source and _NOT_TEXT.match(text))))
         fenced ^= fence
     return found
 
@@ -193,12 +186,13 @@ def _goes_on(before: Paragraph, after: Paragraph) -> bool:
 # Running headers, footers and page numbers.
 
 
-def _furniture(pages: Sequence[Page]) -> set[str]:
+def _furniture(pages: Sequence[PageText]) -> set[str]:
     """Keys of lines that stand at the edge of several pages, and of page numbers."""
     on_pages: Counter[str] = Counter()
     for page in pages:
         edges = _edge_lines(page)
-        on_pages.update({_furniture_key(line) for line in page.lines if id(line) in edges})
+        lines = (placed.line for placed in page.lines if id(placed.line) in edges)
+        on_pages.update({_furniture_key(line) for line in lines})
     needed = max(2, min(3, len(pages)))
     return {key for key, count in on_pages.items() if count >= needed} | {_PAGE_NUMBER_KEY}
 
@@ -209,12 +203,13 @@ _PAGE_NUMBER_KEY = "page number"
 def _furniture_key(line: Line) -> str:
     if _PAGE_NUMBER.fullmatch(line.text):
         return _PAGE_NUMBER_KEY
-    return re.sub(r"\d+", "#", " ".join(line.text.split()).casefold())
+    text = " ".join(line.text.split()).casefold()
+    return text if ENDS_HERE.search(text) else re.sub(r"\d+", "#", text)
 
 
-def _edge_lines(page: Page) -> set[int]:
+def _edge_lines(page: PageText) -> set[int]:
     """Identities of the topmost and lowest lines of a page."""
-    lines = [line for line in page.lines if line.text.strip()]
+    lines = [placed.line for placed in page.lines if placed.line.text.strip()]
     if all(line.box for line in lines):
         lines.sort(key=lambda line: line.box[1] if line.box else 0.0)
     return {id(line) for line in lines[:EDGE_LINES] + lines[-EDGE_LINES:]}

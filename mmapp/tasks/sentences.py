@@ -12,12 +12,13 @@ grew with the square of the length. Called by `summarize` and `claims`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mmapp.tasks.paragraphs import CJK, CLOSERS, ENDS_HERE, Paragraph, Span, line_spans, paragraphs
-from mmapp.types import Page
+from mmapp.documents.quotes import PageText
+from mmapp.tasks.paragraphs import CJK, CLOSERS, ENDS_HERE, Paragraph, Span, bare, paragraphs
 
 #: Chinese characters and the punctuation that is written without spaces around it.
 _WIDE = re.compile(rf"[{CJK}\u3001-\u303f\uff01-\uff60\u2018-\u201d\u2026]")
@@ -95,19 +96,19 @@ def _trimmed(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [(first, first + len(body))] if body else []
 
 
-def candidates(pages: Sequence[Page], texts: Sequence[str]) -> list[Sentence]:
-    """The sentences worth quoting, in document order; `texts` are the pages' canonical texts."""
-    numbered = {page.number: text for page, text in zip(pages, texts, strict=True)}
+def candidates(pages: Sequence[PageText]) -> list[Sentence]:
+    """The sentences worth quoting, in document order."""
+    texts = {page.page.number: page.text for page in pages}
     found = [
         (sentence, len(paragraph.lines))
-        for paragraph in paragraphs(pages, texts)
-        for sentence in _sentences(paragraph, numbered)
+        for paragraph in paragraphs(pages)
+        for sentence in _sentences(paragraph, texts)
     ]
     proper = [sentence for sentence, lines in found if _is_quotable(sentence.text, lines)]
     return (
         proper
         or [s for s, _ in found if _has_words(s.text) and len(s.text) <= MOST_CHARACTERS]
-        or _all_lines(pages, texts)
+        or _all_lines(pages)
     )
 
 
@@ -146,12 +147,21 @@ def _has_words(text: str) -> bool:
     return word_count(text) >= FEWEST_WORDS
 
 
-def _all_lines(pages: Sequence[Page], texts: Sequence[str]) -> list[Sentence]:
+def _all_lines(pages: Sequence[PageText]) -> list[Sentence]:
     """Each line as it stands, cut to length; those with letters where there are any."""
     found = []
-    for page, text in zip(pages, texts, strict=True):
-        for start, end in line_spans(page, text):
+    for page in pages:
+        for placed in page.lines:
+            start, end = bare(placed)
             end = min(end, start + MOST_CHARACTERS)
             if start < end:
-                found.append(Sentence(text[start:end], (Span(page.number, start, end),)))
+                span = Span(page.page.number, start, end)
+                found.append(Sentence(page.text[start:end], (span,)))
     return [sentence for sentence in found if _LETTER.search(sentence.text)] or found
+
+
+def units(text: str) -> set[str]:
+    """What two sentences have in common is counted in these: words, and pairs of Chinese."""
+    chinese = _CJK.findall(text)
+    words = {word.casefold() for word in _WORD.findall(_CJK.sub(" ", text))}
+    return words | {a + b for a, b in itertools.pairwise(chinese)}

@@ -1,0 +1,30 @@
+"""What tasks are given: values that hold everything a task may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mmapp.types import Document, Listing, Page
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInput:
+    """A document as it was read when it was added."""
+
+    document: Document
+    pages: tuple[Page, ...]
+    #: Page number to picture; None where there are no pictures.
+    page_images: Callable[[int], Image] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingInput:
+    """A listing with its photos decoded, in the listing's order."""
+
+    listing: Listing
+    photos: tuple[Image, ...]

@@ -1,0 +1,279 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmapp import tasks
+from mmapp.documents.quotes import page_text
+from mmapp.errors import CheckpointProblem, DocumentError, JobCancelled, NoText
+from mmapp.types import MediaType, Page, Progress, SummarizeParams, TaskName
+from tests.tasks.fakes import (
+    FakeEngine,
+    Reports,
+    document,
+    likes,
+    pdf_page,
+    quotes_stand,
+    text_page,
+)
+
+ENGLISH = """\
+A study of bees in cities
+
+Bees live in cities too. We counted them on two hundred
+roofs for three years. The number of wild bees rose by half.
+
+It rains in the city. Honey was found in every second hive."""
+CHINESE = """\
+城市里的蜜蜂
+
+蜜蜂也生活在城市里。我们在两百个屋顶上
+数了三年蜜蜂。野生蜜蜂的数量增加了一半；每两个蜂箱中就有一个有蜂蜜。"""
+
+
+def summarize(engine, inputs, sentences=2, report=None):
+    params = SummarizeParams(inputs.document.sha256, sentences)
+    return tasks.run(
+        TaskName.SUMMARIZE, engine, inputs, params, Reports() if report is None else report
+    )
+
+
+def texts(payload):
+    return [sentence["text"] for sentence in payload["summary"]]
+
+
+def test_the_best_sentences_come_in_document_order():
+    inputs = document(pdf_page(1, ENGLISH))
+    payload = summarize(FakeEngine(likes("Honey", "Honey was", "counted")), inputs)
+    assert texts(payload) == [
+        "We counted them on two hundred roofs for three years.",
+        "Honey was found in every second hive.",
+    ]
+
+
+def test_a_sentence_over_two_lines_has_a_box_for_each_cut_to_its_words():
+    (sentence,) = summarize(FakeEngine(likes("counted")), document(pdf_page(1, ENGLISH)), 1)[
+        "summary"
+    ]
+    (evidence,) = sentence["evidence"]
+    assert evidence["quote"] == sentence["text"]
+    first, second = evidence["boxes"]
+    before = "Bees live in cities too. "
+    assert first[0] == 72 + 6 * len(before)
+    assert second == [72, first[1] + 14, 72 + 6 * len("roofs for three years."), first[3] + 14]
+
+
+def test_chinese_lines_are_joined_without_a_space():
+    payload = summarize(FakeEngine(likes("屋顶")), document(pdf_page(1, CHINESE)), 1)
+    assert texts(payload) == ["我们在两百个屋顶上数了三年蜜蜂。"]
+    assert len(payload["summary"][0]["evidence"][0]["boxes"]) == 2
+
+
+def test_a_sentence_over_a_page_break_has_evidence_on_both_pages():
+    pages = (
+        pdf_page(1, "Journal of Bees\n\nThe bees of the second garden were seen to\nfly much"),
+        pdf_page(2, "Journal of Bees\n\nfarther than those of the first. They came back.\n\n2"),
+        pdf_page(3, "Journal of Bees\n\nNobody had expected that at all.\n\n3"),
+    )
+    payload = summarize(FakeEngine(likes("farther")), document(*pages), 1)
+    (sentence,) = payload["summary"]
+    assert [evidence["page"] for evidence in sentence["evidence"]] == [1, 2]
+    assert sentence["text"] == " ".join(evidence["quote"] for evidence in sentence["evidence"])
+    assert sentence["text"] == (
+        "The bees of the second garden were seen to fly much farther than those of the first."
+    )
+    assert sentence["supported"]
+    assert quotes_stand(payload, pages)
+
+
+def test_a_chinese_sentence_over_a_page_break_is_joined_without_a_space():
+    pages = (
+        pdf_page(
+            1, "第二个花园里的蜜蜂比第一个花园里的蜜蜂\n飞得更远，因为第二个花园离树林很近，花"
+        ),
+        pdf_page(2, "也开得比较早。它们都回来了，没有一只丢失在路上。"),
+    )
+    payload = summarize(FakeEngine(likes("更远")), document(*pages), 1)
+    (sentence,) = payload["summary"]
+    assert sentence["text"].endswith("花也开得比较早。")
+    assert sentence["text"] == "".join(evidence["quote"] for evidence in sentence["evidence"])
+
+
+def test_what_nearly_repeats_a_chosen_sentence_is_not_chosen():
+    page = text_page(
+        1,
+        "The reactor must be cooled by water all day.\n\n"
+        "The reactor must be cooled by water all night.\n\nVisitors are welcome on every Sunday.",
+    )
+    payload = summarize(FakeEngine(likes("reactor", "cooled")), document(page), 2)
+    assert len(texts(payload)) == 2
+    assert texts(payload)[1] == "Visitors are welcome on every Sunday."
+
+
+def test_all_sentences_are_scored_in_one_call_on_one_prefix():
+    engine = FakeEngine(likes("bees"))
+    payload = summarize(engine, document(pdf_page(1, ENGLISH)))
+    assert (len(engine.prefixes), engine.score_calls) == (1, 1)
+    assert payload["usage"]["tokens"]["read"] == engine.prefixes[0].length
+    assert payload["usage"]["tokens"]["scored"] > 0
+
+
+def test_a_page_without_words_is_reported_and_not_passed_over():
+    pages = (pdf_page(1, ENGLISH), Page(2, 595, 842), Page(3, 595, 842, error="page is damaged"))
+    payload = summarize(FakeEngine(likes("bees")), document(*pages))
+    assert payload["coverage"] == {
+        "pages": 3,
+        "read": 1,
+        "ocr": 0,
+        "failed": [
+            {"page": 2, "reason": "no text layer; text in pictures is not read yet"},
+            {"page": 3, "reason": "page is damaged"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(("colours", "failed"), [((250, 250), 0), ((250, 20), 1)])
+def test_a_page_whose_picture_is_blank_is_no_failure(colours, failed):
+    picture = Image.new("RGB", (60, 80), (colours[0],) * 3)
+    picture.paste((colours[1],) * 3, (20, 20, 30, 25))
+    inputs = document(pdf_page(1, ENGLISH), Page(2, 595, 842), page_images=lambda _: picture)
+    coverage = summarize(FakeEngine(likes("bees")), inputs)["coverage"]
+    assert (len(coverage["failed"]), coverage["read"]) == (failed, 2 - failed)
+
+
+def test_a_page_that_cannot_be_rendered_is_reported_as_unread():
+    def broken(_: int) -> Image.Image:
+        raise DocumentError("page 2 can't be rendered")
+
+    inputs = document(pdf_page(1, ENGLISH), Page(2, 595, 842), page_images=broken)
+    assert len(summarize(FakeEngine(likes("bees")), inputs)["coverage"]["failed"]) == 1
+
+
+@pytest.mark.parametrize("media_type", [MediaType.PDF, MediaType.TEXT, MediaType.PNG])
+def test_a_document_without_words_says_what_to_do(media_type):
+    inputs = document(Page(1, 595, 842), media_type=media_type)
+    with pytest.raises(NoText, match=r"paper.*give a file with"):
+        summarize(FakeEngine(likes("bees")), inputs)
+
+
+def test_a_document_longer_than_the_context_is_read_in_portions_and_whole():
+    count = 40
+    pages = [
+        pdf_page(n, f"Page {n} tells of garden number {n} and its bees.\n\n" + ENGLISH)
+        for n in range(1, count + 1)
+    ]
+    pages[37] = pdf_page(38, "A hive with the number 38 was lost on the way home.")
+    engine = FakeEngine(likes("number 7 ", "number 38 "), context_length=400)
+    reports = Reports()
+    payload = summarize(engine, document(*pages), 2, reports)
+    assert len(engine.prefixes) > 5
+    assert [s["evidence"][0]["page"] for s in payload["summary"]] == [7, 38]
+    assert payload["coverage"] == {"pages": count, "read": count, "ocr": 0, "failed": []}
+    read = "".join(part for prefix in engine.prefixes for part in prefix.parts)
+    assert all(page_text(page) in read for page in pages)
+
+
+def test_one_page_longer_than_the_context_is_cut_and_read_whole():
+    sentences = [f"Garden number {n} has its own kind of bees in it." for n in range(300)]
+    page = text_page(1, " ".join(sentences))
+    engine = FakeEngine(likes("number 222 "), context_length=300)
+    payload = summarize(engine, document(page), 1)
+    assert texts(payload) == [sentences[222]]
+    read = "".join(part for prefix in engine.prefixes for part in prefix.parts)
+    assert all(sentence in read for sentence in sentences[:5] + sentences[-5:])
+
+
+def test_words_without_a_blank_fit_the_context_too():
+    page = text_page(1, "蜂" * 5000)
+    payload = summarize(FakeEngine(likes("蜂"), context_length=300), document(page), 1)
+    assert quotes_stand(payload, [page])
+    assert payload["summary"]
+
+
+def test_a_context_too_short_for_any_page_is_a_checkpoint_problem():
+    with pytest.raises(CheckpointProblem, match="context of 100 tokens"):
+        summarize(FakeEngine(likes("bees"), context_length=100), document(pdf_page(1, ENGLISH)))
+
+
+def test_page_pictures_are_read_only_by_a_checkpoint_that_looks_at_them():
+    picture = Image.new("RGB", (60, 80), "white")
+    inputs = document(pdf_page(1, ENGLISH), page_images=lambda _: picture)
+    blind, seeing = (
+        FakeEngine(likes("bees")),
+        FakeEngine(likes("bees"), profile={"page_images": True, "image_tokens": 16}),
+    )
+    summarize(blind, inputs)
+    summarize(seeing, inputs)
+    assert picture not in blind.prefixes[0].parts
+    assert seeing.prefixes[0].parts[0] is picture
+    assert seeing.prefixes[0].parts[1:] == blind.prefixes[0].parts
+
+
+def test_progress_goes_from_the_first_page_to_the_last():
+    pages = [pdf_page(n, ENGLISH) for n in range(1, 9)]
+    reports = Reports()
+    summarize(FakeEngine(likes("bees")), document(*pages), 2, reports)
+    reading = [report for report in reports if report.phase == "reading"]
+    assert reading[0].pages_done == 0
+    assert reading[-1].pages_done == 8
+    assert [r.pages_done for r in reading] == sorted(r.pages_done for r in reading)
+    assert len({r.pages_done for r in reading}) > 4
+    choosing = [report for report in reports if report.phase == "choosing"]
+    assert choosing[-1].done == choosing[-1].total
+    assert choosing[-1].unit == "sentences"
+
+
+@pytest.mark.parametrize("phase", ["reading", "choosing"])
+def test_a_cancel_stops_the_task_in_every_phase(phase):
+    def report(progress: Progress) -> None:
+        if progress.phase == phase and progress.done > 0:
+            raise JobCancelled("cancelled")
+
+    engine = FakeEngine(likes("bees"))
+    with pytest.raises(JobCancelled):
+        summarize(engine, document(pdf_page(1, ENGLISH)), 2, report)
+    assert engine.score_calls == (phase == "choosing")
+
+
+def test_the_payload_is_json_in_the_shape_of_the_contract():
+    payload = summarize(FakeEngine(likes("bees")), document(pdf_page(1, ENGLISH)))
+    assert json.loads(json.dumps(payload)) == payload
+    assert list(payload) == ["document", "summary", "coverage", "usage"]
+    assert payload["document"] == {"name": "paper.pdf", "sha256": "d" * 64, "pages": 1}
+    assert list(payload["summary"][0]) == ["text", "supported", "evidence"]
+    assert list(payload["summary"][0]["evidence"][0]) == ["page", "quote", "boxes"]
+    assert set(payload["usage"]) >= {"tokens", "durations_s", "prompt_sha256"}
+    assert tasks.schema_version(TaskName.SUMMARIZE) == 1
+
+
+SPLIT = (
+    "The bees fly home. We, too! Is it 3.5 km? e.g. Dr. Who “yes.” (no) - * > # | ``` 1. • a."
+    " 蜜蜂 飞。 花园；很 大！ ‘好’ 了…… 5。0 <b> ![x] [!NOTE] …"
+)
+WORDS = st.sampled_from([*SPLIT.split(), "\n", "\n\n"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(WORDS, max_size=60).map(" ".join), min_size=1, max_size=4),
+    st.sampled_from([text_page, pdf_page]),
+    st.integers(260, 600),
+)
+def test_whatever_the_document_every_quote_stands_on_its_page(written, make_page, context):
+    pages = [make_page(n, text) for n, text in enumerate(written, start=1)]
+    engine = FakeEngine(lambda _, question, answer: len(question) % 7 * (answer == "yes"), context)
+    try:
+        payload = summarize(engine, document(*pages), 5)
+    except NoText:
+        assert not any(page_text(page).strip() for page in pages)
+        return
+    assert payload["summary"]
+    assert quotes_stand(payload, pages)
+    for sentence in payload["summary"]:
+        assert sentence["supported"]
+        quotes = [evidence["quote"] for evidence in sentence["evidence"]]
+        assert "".join(quotes).replace(" ", "") == sentence["text"].replace(" ", "")
+    read = "".join(part for prefix in engine.prefixes for part in prefix.parts)
+    assert sum(map(len, map(page_text, pages))) <= len(read)
