@@ -25,7 +25,7 @@ class Blobs:
         self.root = root
 
     def put(self, data: bytes) -> str:
-        """Store `data` and return its sha256; bytes that are there already are not written again."""
+        """Store `data` and return its sha256; what is there already is not written again."""
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(sha256)
         if target.exists():

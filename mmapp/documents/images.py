@@ -119,7 +119,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         image = image.convert("F") if image.mode == "F" else image.convert("I")
         extrema = image.getextrema()
         low, high = float(extrema[0]), float(extrema[1])  # type: ignore[arg-type]
-        if image.mode == "I" and 0 <= low and 255 < high <= 65535:
+        if image.mode == "I" and low >= 0 and 255 < high <= 65535:
             low, high = 0.0, 65535.0
     scale = 255.0 / (high - low) if high > low else 0.0
     wide = image.convert("F") if image.mode != "F" else image

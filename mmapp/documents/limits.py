@@ -68,8 +68,8 @@ class Limits:
         """The pages of a small file can unfold into pictures of any size."""
         if size > self.max_bytes:
             raise FileTooLarge(
-                f"The pages of {quoted(name)} unfold to pictures of {size:,} bytes or more; at most "
-                f"{self.max_bytes:,} are kept. Split it, or raise MMAPP_MAX_BYTES."
+                f"The pages of {quoted(name)} unfold to pictures of {size:,} bytes or more; "
+                f"at most {self.max_bytes:,} are kept. Split it, or raise MMAPP_MAX_BYTES."
             )
 
 

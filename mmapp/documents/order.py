@@ -1,9 +1,9 @@
 """The reading order of the text on a page with columns.
 
-PDF text comes in the order in which it was drawn. For most producers that is the order of reading, so
-it is kept unless the page shows columns of prose: then each column is read to its end, and what
-crosses the gutter (titles, page numbers) is read where it stands between them. Columns of a table are
-no columns of prose: their lines are short, and a table is read by rows, as it was drawn.
+PDF text comes in the order in which it was drawn. For most producers that is the order of reading,
+so it is kept unless the page shows columns of prose: then each column is read to its end, and what
+crosses the gutter (titles, page numbers) is read where it stands between them. Columns of a table
+are no columns of prose: their lines are short, and a table is read by rows, as it was drawn.
 
 Pure geometry on boxes as they are shown, y downwards. Only `pdf` calls it.
 """

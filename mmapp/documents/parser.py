@@ -1,9 +1,9 @@
 """The parser: a process that loads the libraries once and forks a limited child for each file.
 
-Started as `python -m mmapp.documents.parser FD` by `reader`, never imported by it. The parent of the
-children touches no foreign byte: it takes sockets over its own socket FD, forks, and kills what
-overstays. A child has bounds on memory, processor time, files and wall time, reads one file from its
-socket, answers in frames and ends. When the reader's process is gone, so are all of these.
+Started as `python -m mmapp.documents.parser FD` by `reader`, never imported by it. The parent of
+the children touches no foreign byte: it takes sockets over its own socket FD, forks, and kills what
+overstays. A child has bounds on memory, processor time, files and wall time, reads one file from
+its socket, answers in frames and ends. When the reader's process is gone, so are all of these.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# PyMuPDF imports these where they are installed, for features that are not used here; without them it
-# is there in a tenth of a second, in a third of the memory, and with no thread beside it, so that
-# forking is safe.
+# PyMuPDF imports these where they are installed, for features that are not used here; without them
+# it is there in a tenth of a second, in a third of the memory, and with no thread beside it, so
+# that forking is safe.
 for unwanted in ("pymupdf.layout", "pymupdf4llm", "onnxruntime", "numpy"):
     sys.modules.setdefault(unwanted, None)  # type: ignore[arg-type]
 
@@ -37,8 +37,8 @@ from mmapp.errors import (  # noqa: E402
 )
 from mmapp.types import Box, Line, Page  # noqa: E402
 
-pymupdf.TOOLS.mupdf_display_errors(False)
-pymupdf.TOOLS.mupdf_display_warnings(False)
+pymupdf.TOOLS.mupdf_display_errors(False)  # type: ignore[no-untyped-call]
+pymupdf.TOOLS.mupdf_display_warnings(False)  # type: ignore[no-untyped-call]
 
 POINTS_PER_INCH = 72.0
 #: Coordinates beyond this are nonsense; PDF's own bound for a page is 14,400.
@@ -86,7 +86,7 @@ class Pdf:
                 )
             yield page
             if number % PAGES_KEPT == 0:
-                pymupdf.TOOLS.store_shrink(100)
+                pymupdf.TOOLS.store_shrink(100)  # type: ignore[no-untyped-call]
 
     def picture(self, number: int, dpi: int) -> Image.Image:
         """A page as it is shown, in RGB; a huge page at as many dots as the settings allow."""
@@ -98,7 +98,8 @@ class Pdf:
         try:
             page = self._document.load_page(number - 1)
             zoom = self._zoom(page.rect, dpi)
-            pixmap = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), alpha=False)
+            matrix = pymupdf.Matrix(zoom, zoom)  # type: ignore[no-untyped-call]
+            pixmap = page.get_pixmap(matrix=matrix, alpha=False)
         except MemoryError:
             raise
         except Exception as problem:
@@ -163,7 +164,7 @@ class Pdf:
 
 def _open(name: str, data: bytes) -> Any:
     try:
-        document = pymupdf.open(stream=data, filetype="pdf")
+        document = pymupdf.open(stream=data, filetype="pdf")  # type: ignore[no-untyped-call]
     except MemoryError:
         raise
     except Exception as problem:

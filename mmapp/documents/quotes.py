@@ -1,7 +1,8 @@
 """The words of a page as one string, and the way back from any part of it to boxes.
 
-Pure. `tasks` choose quotes from `page_text`, and `boxes_of` proves where they stand, so the two must
-count alike: both come from one walk over the page's lines. `web` draws the boxes after `shown_box`.
+Pure. `tasks` choose quotes from `page_text`, and `boxes_of` proves where they stand, so the two
+must count alike: both come from one walk over the page's lines. `web` draws the boxes after
+`shown_box`.
 """
 
 from __future__ import annotations

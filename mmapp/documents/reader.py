@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,7 @@ from mmapp.documents.frames import (
     ChannelClosed,
     ChannelTimeout,
 )
-from mmapp.documents.limits import Limits, out_of_memory, plain_name, quoted
+from mmapp.documents.limits import Limits, plain_name, quoted
 from mmapp.documents.sniff import sniff
 from mmapp.errors import MmappError, ParseCrash, ParseTimeout
 from mmapp.types import Box, Document, Line, MediaType, Page
@@ -175,7 +175,7 @@ class Reader:
 
     def _answers(
         self, name: str, request: dict[str, Any], data: bytes
-    ) -> Iterator[tuple[dict[str, Any], bytes]]:
+    ) -> Generator[tuple[dict[str, Any], bytes], None, None]:
         """What the child says until it is done, with the blob of each answer that has one."""
         limits = self._limits
         with self._slots, self._child() as endpoint:
@@ -237,7 +237,7 @@ class Reader:
 
 
 class _Parser:
-    """The running parser process. It ends when its socket closes, so also when this process dies."""
+    """The running parser process. It ends when its socket closes, so when this process dies."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()

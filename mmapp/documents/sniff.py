@@ -1,8 +1,8 @@
 """What kind of file it is, told by content and never by name.
 
-Runs beside everything else, so it only compares bytes: no library opens the file here. What can't be
-read is refused with what it looks like and what to do. Called by `reader`, and by whoever wants to
-know before reading.
+Runs beside everything else, so it only compares bytes: no library opens the file here. What can't
+be read is refused with what it looks like and what to do. Called by `reader`, and by whoever wants
+to know before reading.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PDF_OBJECT = re.compile(rb"\d\s+obj\b")
 
 AS_PDF = "Save it as PDF, and add that."
 AS_PICTURE = "Save it as JPEG or PNG, and add that."
+PRINT = "Print it to PDF in a browser, and add that."
 UNPACK = "Unpack it, and add the files inside."
 #: Of the zip files, told by a name inside.
 ZIPPED = (
@@ -64,15 +65,14 @@ BINARY = (
     (rb"ID3|\xff[\xfb\xf3\xf2]|OggS|fLaC|RIFF....WAVE", "a sound file", "Sounds are not read."),
     (rb"SQLite format 3\x00", "a database", "Export what should be read as text or PDF."),
 )
+PROLOGUE = rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
 MARKUP = (
     (rb"\{\\rtf", "a rich text file (RTF)", AS_PDF),
     (rb"%!PS", "a PostScript file", AS_PDF),
-    (rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype svg[^>]*>\s*)?<svg[\s>]", "an SVG drawing",
-     AS_PICTURE),
-    (rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)[\s>]", "a web page (HTML)",
-     "Print it to PDF in a browser, and add that."),
+    (PROLOGUE + rb"(?:<!doctype svg[^>]*>\s*)?<svg[\s>]", "an SVG drawing", AS_PICTURE),
+    (PROLOGUE + rb"<(?:!doctype html|html|head|body)[\s>]", "a web page (HTML)", PRINT),
     (rb"<\?xml\s", "an XML file", AS_PDF),
-)  # fmt: skip
+)
 READABLE = "PDF, PNG, JPEG, WebP, TIFF, GIF, Markdown and plain text can be read."
 
 
@@ -89,8 +89,8 @@ def sniff(data: bytes, name: str = "the file") -> MediaType:
     if encoding is None:
         raise _not_text(name, data)
     beginning = data[:PDF_HEADER_WITHIN].removeprefix(b"\xef\xbb\xbf").lstrip()
-    for pattern, looks_like, remedy in MARKUP:
-        if re.match(pattern, beginning, re.DOTALL | re.IGNORECASE):
+    for markup, looks_like, remedy in MARKUP:
+        if re.match(markup, beginning, re.DOTALL | re.IGNORECASE):
             raise _unsupported(name, looks_like, remedy)
     return MediaType.MARKDOWN if text.is_markdown(data, encoding) else MediaType.TEXT
 

@@ -1,8 +1,8 @@
 """Plain text and Markdown: bytes -> pages of lines.
 
-UTF-8, UTF-16 and UTF-32 are known by their marks, UTF-8 and UTF-16 also without, and else GB18030 is
-tried, which must then give Chinese that people write. A form feed ends a page. A blank line ends a
-block; in Markdown a heading, list item, quotation, fence or table row begins one. The marks of
+UTF-8, UTF-16 and UTF-32 are known by their marks, UTF-8 and UTF-16 also without, and else GB18030
+is tried, which must then give Chinese that people write. A form feed ends a page. A blank line ends
+a block; in Markdown a heading, list item, quotation, fence or table row begins one. The marks of
 Markdown stay in the text: a quote is what the file says.
 """
 
@@ -35,7 +35,8 @@ MAX_CONTROLS = 0.005
 MIN_COMMON_CHINESE = 0.7
 LINE_END = re.compile(r"\r\n|[\n\r\v\x85\u2028\u2029]")
 MARKDOWN_SIGN = re.compile(
-    r"^(?:#{1,6} +\S|```|~~~|[-*+] +\[[ x]\] |\|.*\|[ \t]*$\s*\|[ :|-]+\|)|!?\[[^\]\n]+\]\([^)\s]+\)",
+    r"^(?:#{1,6} +\S|```|~~~|[-*+] +\[[ x]\] |\|.*\|[ \t]*$\s*\|[ :|-]+\|)"
+    r"|\[[^\]\n]+\]\([^)\s]+\)",
     re.MULTILINE,
 )
 MARKDOWN_BLOCK = re.compile(r"\s*(?:#{1,6} |```|~~~|[-*+] |\d+[.)] |> ?|\|)")
@@ -58,9 +59,9 @@ def pages(name: str, data: bytes, media_type: MediaType, limits: Limits) -> Iter
 
 def find_encoding(data: bytes) -> str | None:
     """The encoding of a text file, told by its beginning; None for what is no text."""
-    for mark, encoding in MARKS:
-        if data.startswith(mark) and _decoded(data, encoding) is not None:
-            return encoding
+    for mark, marked in MARKS:
+        if data.startswith(mark) and _decoded(data, marked) is not None:
+            return marked
     for encoding in ("utf-8", _utf_16_without_mark(data), "gb18030"):
         text = _decoded(data, encoding) if encoding else None
         if text is not None and _reads_as_text(text):
