@@ -1,0 +1,255 @@
+"""Listings for training: photos with what they show, and claims about them that hold or do not.
+
+Reads `listings/{split}.jsonl` of a data folder. Claims are made from the product and category
+names (in English and Chinese), the product's description, the colours of the photo's middle, and
+from statements that no photo can show. Called by the curriculum and the evaluation.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from model.train.chinese import COLOURS, NAMES
+
+TITLES = {"en": ("title", "product", "name"), "zh": ("标题", "产品", "商品名称")}
+KINDS = {"en": ("category", "type", "title"), "zh": ("类别", "种类", "标题")}
+DESCRIPTIONS = {"en": ("description",), "zh": ("描述",)}
+COLOUR_WORDS = {"en": ("color", "colour"), "zh": ("颜色",)}
+UNSEEN = (
+    ("en", "price", "Costs {n} dollars."),
+    ("en", "description", "Two-year warranty included."),
+    ("en", "weight", "{n} g"),
+    ("en", "description", "Free delivery within {n} days."),
+    ("en", "origin", "Imported from Spain"),
+    ("en", "description", "Machine wash at {n} degrees."),
+    ("en", "size", "{n}"),
+    ("en", "description", "Ships from our warehouse."),
+    ("en", "model", "No. {n}"),
+    ("en", "stock", "{n} pieces left"),
+    ("en", "description", "Rated {n} stars by our customers."),
+    ("en", "warranty", "{n} months"),
+    ("zh", "价格", "{n} 元"),
+    ("zh", "描述", "两年质保。"),
+    ("zh", "重量", "{n} 克"),
+    ("zh", "描述", "{n} 天内免费送货。"),
+    ("zh", "产地", "西班牙进口"),
+    ("zh", "尺码", "{n}"),
+    ("zh", "描述", "可用 {n} 度水温机洗。"),
+    ("zh", "库存", "剩余 {n} 件"),
+)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One listing photo, still encoded, and what stands in its record."""
+
+    id: str
+    source: str
+    product: str
+    category: str
+    description: str
+    encoded: bytes
+
+    def open(self) -> Image.Image:
+        """The decoded picture."""
+        return Image.open(io.BytesIO(self.encoded)).convert("RGB")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about a photo. `truth`: 'yes', 'no' or 'unclear'; `rivals`: same group number
+    means the same attribute about the same photo, of which exactly one holds (0: none)."""
+
+    attribute: str
+    text: str
+    truth: str
+    rivals: int = 0
+
+
+def read_photos(data: Path, split: str) -> list[Photo]:
+    """All listing photos of a split ('train' or 'val'), in file order."""
+    folder = data / "listings"
+    rows = [json.loads(line) for line in (folder / f"{split}.jsonl").open(encoding="utf-8")]
+    return [
+        Photo(
+            row["id"], row["source"], row["product"], row["category"], row["description"],
+            (folder / row["image"]).read_bytes(),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+class Catalogue:
+    """The products that a set of photos shows, and claims drawn from them."""
+
+    def __init__(self, photos: Sequence[Photo]) -> None:
+        self.category = {photo.product: photo.category for photo in photos}
+        self.products = sorted(self.category)
+        self._by_source: dict[str, list[str]] = defaultdict(list)
+        self._by_category: dict[str, list[str]] = defaultdict(list)
+        self._descriptions: dict[str, list[str]] = defaultdict(list)
+        for photo in sorted(photos, key=lambda photo: photo.product):
+            if photo.product not in self._by_source[photo.source]:
+                self._by_source[photo.source].append(photo.product)
+                self._by_category[photo.category].append(photo.product)
+            for text in description_claims(photo.description):
+                if text not in self._descriptions[photo.product]:
+                    self._descriptions[photo.product].append(text)
+
+    def other_product(self, photo: Photo, kind: str, chance: random.Random) -> str | None:
+        """A product that is not the photo's: of 'same category', 'other category' (of the same
+        source) or 'same source'. None where there is none."""
+        if kind == "same category":
+            names = self._by_category[photo.category]
+        else:
+            names = self._by_source[photo.source]
+        if kind == "other category":
+            names = [name for name in names if self.category[name] != photo.category]
+        names = [name for name in names if name != photo.product]
+        return chance.choice(names) if names else None
+
+    def claims(self, photo: Photo, count: int, chance: random.Random) -> list[Claim]:
+        """`count` claims about a photo: its name among wrong ones, then others at random."""
+        claims = self._names(photo, chance)
+        makers = [self._description, self._category, _colour, _unseen]
+        while len(claims) < count:
+            maker = chance.choices(makers, weights=(4, 3, 3, 1))[0]
+            claims += maker(photo, chance)
+        return claims[:count]
+
+    def _names(self, photo: Photo, chance: random.Random) -> list[Claim]:
+        lang = _language(chance)
+        attribute = chance.choice(TITLES[lang])
+        kinds = ["same category", "other category", chance.choice(("same category", "same source"))]
+        wrong = [self.other_product(photo, kind, chance) for kind in kinds]
+        wrong = [name or self.other_product(photo, "other category", chance) for name in wrong]
+        style = chance.randrange(6)
+        names = dict.fromkeys(name for name in wrong if name)
+        return [
+            Claim(attribute, self._title(photo.product, lang, style), "yes", rivals=1),
+            *(Claim(attribute, self._title(name, lang, style), "no", rivals=1) for name in names),
+        ]
+
+    def _title(self, product: str, lang: str, style: int) -> str:
+        category = self.category[product]
+        if lang == "zh":
+            return NAMES.get(product, product)
+        if style == 0:
+            return product.lower()
+        if style == 1 and category not in product:
+            return f"{product} {category}"
+        if style == 2:
+            return f"Fresh {product}" if category != product else f"{product}."
+        return product
+
+    def _category(self, photo: Photo, chance: random.Random) -> list[Claim]:
+        lang = _language(chance)
+        attribute = chance.choice(KINDS[lang])
+        right = photo.category
+        other = self.other_product(photo, "other category", chance)
+        if other is None or chance.random() < 0.5:
+            return [Claim(attribute, _in(lang, right), "yes")]
+        return [Claim(attribute, _in(lang, self.category[other]), "no")]
+
+    def _description(self, photo: Photo, chance: random.Random) -> list[Claim]:
+        attribute = chance.choice(DESCRIPTIONS["en"])
+        own = self._descriptions[photo.product]
+        kind = chance.choice(("same category", "other category", "other category"))
+        other = self.other_product(photo, kind, chance)
+        if other is None or chance.random() < 0.5:
+            return [Claim(attribute, chance.choice(own), "yes")] if own else []
+        theirs = [text for text in self._descriptions[other] if text not in own]
+        return [Claim(attribute, chance.choice(theirs), "no")] if theirs else []
+
+
+def _colour(photo: Photo, chance: random.Random) -> list[Claim]:
+    shares = colour_shares(photo.open())
+    lang = _language(chance)
+    attribute = chance.choice(COLOUR_WORDS[lang])
+    seen = [name for name, share in shares.items() if share > 0.4]
+    absent = [name for name, share in shares.items() if share < 0.02]
+    if not seen or not absent:
+        return []
+    if chance.random() < 0.5:
+        return [Claim(attribute, _in(lang, seen[0]), "yes")]
+    return [Claim(attribute, _in(lang, chance.choice(absent)), "no")]
+
+
+def _unseen(_: Photo, chance: random.Random) -> list[Claim]:
+    _lang, attribute, text = chance.choice(UNSEEN)
+    return [Claim(attribute, text.format(n=chance.randint(2, 90)), "unclear")]
+
+
+def description_claims(description: str) -> list[str]:
+    """The sentences of a description."""
+    return [part for part in re.split(r"(?<=[.!?])\s+", description.strip()) if part]
+
+
+def _language(chance: random.Random) -> str:
+    return "zh" if chance.random() < 0.35 else "en"
+
+
+def _in(lang: str, word: str) -> str:
+    return (NAMES | COLOURS).get(word, word) if lang == "zh" else word
+
+
+def colour_shares(picture: Image.Image) -> dict[str, float]:
+    """How much of the picture's middle has each named colour (the shares sum to 1)."""
+    width, height = picture.size
+    middle = picture.crop((width * 3 // 10, height * 3 // 10, width * 7 // 10, height * 7 // 10))
+    hsv = np.asarray(middle.resize((24, 24)).convert("HSV"), dtype=np.int16).reshape(-1, 3)
+    hue, saturation, value = hsv[:, 0] * 360 // 255, hsv[:, 1], hsv[:, 2]
+    names = np.full(len(hsv), "grey", dtype=object)
+    coloured = saturation > 60
+    for name, low, high in _HUES:
+        names[coloured & (hue >= low) & (hue < high)] = name
+    names[coloured & (names == "orange") & (value < 150)] = "brown"
+    names[coloured & (names == "red") & (saturation < 120) & (value > 140)] = "pink"
+    names[~coloured & (value > 175)] = "white"
+    names[value < 55] = "black"
+    return {name: float(np.mean(names == name)) for name in COLOURS}
+
+
+_HUES = (
+    ("red", 0, 13), ("orange", 13, 42), ("yellow", 42, 68), ("green", 68, 165),
+    ("blue", 165, 255), ("purple", 255, 300), ("pink", 300, 340), ("red", 340, 361),
+)  # fmt: skip
+
+
+def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
+    """A random crop, mirror image, light and erased patch of a photo. Hues stay as they are."""
+    width, height = picture.size
+    share = chance.uniform(0.45, 1.0) ** 0.5
+    stretch = chance.uniform(0.85, 1.18)
+    wide = min(width, max(16, round(width * share * stretch)))
+    high = min(height, max(16, round(height * share / stretch)))
+    left, top = chance.randint(0, width - wide), chance.randint(0, height - high)
+    picture = picture.crop((left, top, left + wide, top + high))
+    if chance.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if chance.random() < 0.3:
+        picture = picture.rotate(chance.uniform(-15, 15), Image.Resampling.BILINEAR)
+    picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.7, 1.3))
+    picture = ImageEnhance.Contrast(picture).enhance(chance.uniform(0.75, 1.25))
+    picture = ImageEnhance.Color(picture).enhance(chance.uniform(0.7, 1.3))
+    if chance.random() < 0.35:
+        _erase(picture, chance)
+    return picture
+
+
+def _erase(picture: Image.Image, chance: random.Random) -> None:
+    width, height = picture.size
+    wide, high = int(width * chance.uniform(0.15, 0.4)), int(height * chance.uniform(0.15, 0.4))
+    left, top = chance.randint(0, width - wide), chance.randint(0, height - high)
+    grey = chance.randint(0, 255)
+    picture.paste((grey, grey, grey), (left, top, left + wide, top + high))

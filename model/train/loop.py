@@ -1,0 +1,341 @@
+"""The training loop: from a recipe and a data folder to a checkpoint folder.
+
+State is saved every few minutes, whole and at once, so that a run killed at any moment goes on
+from the last save and ends with the same weights as one that was never killed. Called by the
+command line. Refuses to go on with a state of another recipe's shape.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer as Vocabulary
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.checkpoint import save_checkpoint
+from model.config import ModelConfig
+from model.image import ImageProcessor
+from model.tokenizer import Tokenizer
+from model.train.curriculum import Curriculum
+from model.train.documents import read_documents
+from model.train.listings import read_photos
+from model.train.optimizer import Optimizer, rate_at
+from model.train.recipe import Phase, Prompts, Recipe, read_prompts
+from model.train.rows import Batch, Row, collate, pack
+from model.train.vocabulary import train_tokenizer, write_tokenizer
+from model.transformer import Transformer
+
+MOST_TOKENS = 8192  # of one pass, filled up: bounds memory
+LABEL_SMOOTHING = 0.1
+ANSWER_SMOOTHING = 0.02
+LOG_EVERY = 10  # steps
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What a checkpoint needs beside its weights."""
+
+    config: ModelConfig
+    vocabulary: Vocabulary
+    image_processor: ImageProcessor
+
+
+class Run:
+    """One run in one folder: `tokenizer.json`, `state.pt`, `losses.jsonl`."""
+
+    def __init__(self, recipe: Recipe, data: Path, folder: Path, say: Say = print) -> None:
+        self.recipe, self.folder, self.say = recipe, folder, say
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        random.seed(recipe.seed)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        documents, photos = read_documents(data, "train"), read_photos(data, "train")
+        prompts = read_prompts(recipe.prompts)
+        vocabulary = self._vocabulary(documents, photos, prompts)
+        self.kit = make_kit(recipe, vocabulary)
+        tokenizer = Tokenizer(vocabulary)
+        self.curriculum = Curriculum(
+            documents, photos, prompts, tokenizer, self.kit.image_processor, recipe.seed
+        )
+        self.transformer = Transformer(self.kit.config).to(self.device, torch.bfloat16)
+        products = len(self.curriculum.catalogue.products)
+        self.labeller = nn.Linear(self.kit.config.text.hidden_size, products)
+        self.labeller.to(self.device, torch.bfloat16)
+        modules = {"transformer": self.transformer, "labeller": self.labeller}
+        self.optimizer = Optimizer(modules, recipe.optimizer)
+        self.drawn: dict[str, int] = defaultdict(int)  # rows of each kind drawn so far
+        self.step = 0
+        self._restore()
+
+    def train(self, until: float = float("inf")) -> None:
+        """All steps that are left, or as many as begin before the clock time `until`."""
+        tally, saved = Tally(self), time.monotonic()
+        while self.step < self.recipe.steps and time.time() < until:
+            losses = self._one_step()
+            self.step += 1
+            tally.add(losses)
+            if self.step % LOG_EVERY == 0 or self.step == self.recipe.steps:
+                tally.say()
+            if time.monotonic() - saved > 60 * self.recipe.save_minutes:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def export(self, folder: Path) -> None:
+        """The checkpoint as Hugging Face files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(self.transformer, folder)
+        write_tokenizer(self.kit.vocabulary, folder, self.recipe.context_length)
+        write_json(folder / "preprocessor_config.json", self.kit.image_processor.to_hf())
+        write_json(folder / "generation_config.json", generation_config(self.kit.config))
+
+    def save(self) -> None:
+        """Write the state beside the old one, then put it in its place."""
+        state = {
+            "step": self.step,
+            "drawn": dict(self.drawn),
+            "optimizer": self.optimizer.state(),
+        }
+        path = self.folder / "state.pt"
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def _restore(self) -> None:
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.optimizer.restore(state["optimizer"])
+        self.step = state["step"]
+        self.drawn.update(state["drawn"])
+        self.say(f"going on from step {self.step} of {self.recipe.steps}")
+
+    def _vocabulary(self, documents: Any, photos: Any, prompts: Prompts) -> Vocabulary:
+        path = self.folder / "tokenizer.json"
+        if not path.exists():
+            vocabulary = train_tokenizer(
+                documents,
+                photos,
+                prompts.phrases(),
+                size=self.recipe.tokenizer.vocabulary,
+                characters=self.recipe.tokenizer.sample_characters,
+                seed=self.recipe.seed,
+            )
+            vocabulary.save(str(path))
+        return Vocabulary.from_file(str(path))
+
+    def _one_step(self) -> dict[str, float]:
+        phase = self.recipe.phase_at(self.step)
+        losses: dict[str, float] = {}
+        losses |= self._labels(phase)
+        for kind, draw in (
+            ("listings", self.curriculum.listings),
+            ("summaries", self.curriculum.summaries),
+            ("passages", self.curriculum.passages),
+            ("asks", self.curriculum.asks),
+        ):
+            count = getattr(phase, kind)
+            if count:
+                rows = draw(self._next(kind, count), count, phase)
+                losses |= self._rows(kind, rows, phase)
+        rate = rate_at(self.step, self.recipe.steps, self.recipe.optimizer)
+        losses["gradient"] = self.optimizer.step(rate)
+        losses["rate"] = rate
+        return losses
+
+    def _next(self, kind: str, count: int) -> int:
+        first = self.drawn[kind]
+        self.drawn[kind] += count
+        return first
+
+    def _labels(self, phase: Phase) -> dict[str, float]:
+        if not phase.labels:
+            return {}
+        labelled = self.curriculum.labelled(self._next("labels", phase.labels), phase.labels)
+        tiles_N3SS = labelled.tiles_N3SS.to(self.device, torch.bfloat16)
+        features_NVD = self.transformer.encode(tiles_N3SS).view(
+            len(tiles_N3SS), -1, self.labeller.in_features
+        )
+        logits = self.labeller(features_NVD.mean(1)).float()
+        labels_N = labelled.labels_N.to(self.device)
+        loss = functional.cross_entropy(logits, labels_N, label_smoothing=LABEL_SMOOTHING)
+        torch.autograd.backward(phase.label_weight * loss)
+        self.optimizer.gather()
+        right = (logits.argmax(-1) == labels_N).float().mean()
+        return {"labels": float(loss.detach()), "labels right": float(right)}
+
+    def _rows(self, kind: str, rows: list[Row], phase: Phase) -> dict[str, float]:
+        batches = [collate(group, self.device) for group in pack(rows, MOST_TOKENS)]
+        totals: dict[str, float] = defaultdict(float)
+        for batch in batches:
+            share = len(batch.real_BT) / len(rows)
+            loss, parts = self._loss(kind, batch, phase)
+            torch.autograd.backward(loss * share)
+            self.optimizer.gather()
+            for name, value in parts.items():
+                totals[name] += value * (1 if name.startswith(("tokens", "expert")) else share)
+        return dict(totals)
+
+    def _loss(self, kind: str, batch: Batch, phase: Phase) -> tuple[Tensor, dict[str, float]]:
+        transformer = self.transformer
+        tiles = None if batch.tiles_N3SS is None else batch.tiles_N3SS.to(torch.bfloat16)
+        log: list[tuple[int, Tensor]] = []
+        h_BTD = transformer(
+            transformer.embed(batch.token_ids_BT, tiles), batch.layout, router_log=log
+        )
+        h_MD = h_BTD.flatten(0, 1)
+        balance, use = balance_loss(log, batch.real_BT.flatten())
+        loss = self.recipe.optimizer.balance_weight * balance
+        parts = {"tokens": float(batch.real_BT.sum())} | use
+        if len(batch.answered_A):
+            logits_AV = transformer.unembed(h_MD[batch.answering_A])
+            answer = functional.cross_entropy(
+                logits_AV, batch.answered_A, label_smoothing=ANSWER_SMOOTHING
+            )
+            yes, no = self.curriculum.yes_no
+            margin_A = logits_AV[:, yes] - logits_AV[:, no]
+            rank, hit = rank_loss(margin_A, batch.ranked_A, batch.groups_A)
+            loss = loss + answer + rank
+            parts |= {kind: float(answer.detach()), f"{kind} rank": float(rank.detach())}
+            parts |= {f"{kind} hit": hit}
+        if len(batch.predicted_P) and phase.language_weight:
+            logits_PV = transformer.unembed(h_MD[batch.predicting_P])
+            language = functional.cross_entropy(logits_PV, batch.predicted_P)
+            loss = loss + phase.language_weight * language
+            parts[f"{kind} language"] = float(language.detach())
+        return loss, parts
+
+
+def rank_loss(margin_A: Tensor, ranked_A: Tensor, groups_A: Tensor) -> tuple[Tensor, float]:
+    """Cross-entropy of the rivals' softmax over margins against their target shares; and how often
+    the highest margin is the highest share."""
+    rivals_A = ranked_A >= 0
+    if not bool(rivals_A.any()):
+        return margin_A.new_zeros(()), 0.0
+    margins, shares, groups = margin_A[rivals_A], ranked_A[rivals_A], groups_A[rivals_A]
+    kinds, index = torch.unique(groups, return_inverse=True)
+    places = torch.full((len(kinds), len(groups)), -torch.inf, device=margins.device)
+    spread = places.scatter(0, index[None], margins[None])
+    log_shares = spread.log_softmax(1)[index, torch.arange(len(groups))]
+    targets = torch.zeros_like(places).scatter(0, index[None], shares[None])
+    hit = (spread.argmax(1) == targets.argmax(1)).float().mean()
+    return -(shares * log_shares).sum() / len(kinds), float(hit)
+
+
+def balance_loss(log: list[tuple[int, Tensor]], real_N: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """The Switch loss (Fedus et al. 2021), mean over layers: 1 when all experts are used alike."""
+    total = torch.zeros((), device=real_N.device)
+    use: dict[str, float] = {}
+    for layer, logits_NE in log:
+        logits_NE = logits_NE[real_N]
+        experts = logits_NE.shape[-1]
+        share_E = logits_NE.argmax(-1).bincount(minlength=experts) / len(logits_NE)
+        total = total + experts * (share_E * logits_NE.softmax(-1).mean(0)).sum() / len(log)
+        for expert in range(experts):
+            use[f"expert {layer}.{expert}"] = float(share_E[expert]) * len(logits_NE)
+    return total, use
+
+
+class Tally:
+    """Collects the losses of some steps, says them in one line and appends them to losses.jsonl."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._sums: dict[str, list[float]] = defaultdict(list)
+        self._since = time.monotonic()
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """The losses of one step."""
+        for name, value in losses.items():
+            self._sums[name].append(value)
+
+    def say(self) -> None:
+        """One line, then begin again."""
+        run, seconds = self._run, time.monotonic() - self._since
+        steps = len(self._sums["rate"])
+        left = (run.recipe.steps - run.step) * seconds / steps
+        means = {name: sum(values) / len(values) for name, values in self._sums.items()}
+        speed = sum(self._sums.pop("tokens", [0.0])) / seconds
+        plain = {n: v for n, v in means.items() if not n.startswith(("expert", "tokens"))}
+        run.say(
+            f"step {run.step}/{run.recipe.steps} {run.recipe.phase_at(run.step - 1).name}: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in plain.items())
+            + f"; {speed:,.0f} tokens/s, {seconds / steps:.2f} s a step, "
+            + f"{left / 60:.0f} min left; {experts_in_words(means)}"
+        )
+        with (run.folder / "losses.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": run.step, **means}) + "\n")
+        self._sums.clear()
+        self._since = time.monotonic()
+
+
+def experts_in_words(means: Mapping[str, float]) -> str:
+    """The share of the tokens that each expert of each layer was given."""
+    layers: dict[str, list[float]] = defaultdict(list)
+    for name, value in means.items():
+        if name.startswith("expert "):
+            layers[name.split()[1].split(".")[0]].append(value)
+    return "experts " + " ".join(
+        f"{layer}:" + "/".join(f"{100 * value / max(1.0, sum(values)):.0f}" for value in values)
+        for layer, values in layers.items()
+    )
+
+
+def make_kit(recipe: Recipe, vocabulary: Vocabulary) -> Kit:
+    """Config and image processor of a recipe's model; token ids come from the vocabulary."""
+    ids = {name: vocabulary.token_to_id(name) for name in vocabulary.get_vocab()}
+    text = {
+        **recipe.text,
+        "vocab_size": vocabulary.get_vocab_size(),
+        "max_position_embeddings": recipe.context_length,
+        "bos_token_id": ids["<|begin_of_text|>"],
+        "eos_token_id": ids["<|eot|>"],
+        "pad_token_id": ids["<|finetune_right_pad|>"],
+    }
+    config = ModelConfig.from_hf(
+        {
+            "model_type": "llama4",
+            "text_config": text,
+            "vision_config": dict(recipe.vision),
+            "boi_token_index": ids["<|image_start|>"],
+            "eoi_token_index": ids["<|image_end|>"],
+            "image_token_index": ids["<|patch|>"],
+            "tie_word_embeddings": recipe.text.get("tie_word_embeddings", False),
+        }
+    )
+    assert config.vision is not None
+    processor = ImageProcessor(
+        tile_size=config.vision.image_size,
+        tokens_per_tile=config.vision.tokens_per_tile,
+        max_patches=1,
+        resize_to_max_canvas=True,
+    )
+    return Kit(config, vocabulary, processor)
+
+
+def generation_config(config: ModelConfig) -> dict[str, Any]:
+    """generation_config.json: greedy, ending at the end of a turn."""
+    text = config.text
+    return {
+        "bos_token_id": text.bos_token_id,
+        "eos_token_id": text.eos_token_id,
+        "pad_token_id": text.pad_token_id,
+        "do_sample": False,
+    }
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """As people write it."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
