@@ -34,7 +34,7 @@ _LIST_MARK = re.compile(
 )
 _MARKDOWN_DASH = re.compile(r"\s*[-*+]\s+(?:\[[ xX]\]\s+)?")
 _LONE_MARK = re.compile(r"\s*(?:[•‣◦▪●○■□➢✓·*–-]|\(?(?:\d{1,2}|[a-z])[.)])\s*$")
-_SPEAKER = re.compile(r"[^\s:：][^:：.。]{0,40}[:：]\s?\S")
+_SPEAKER = re.compile(rf"(?:[A-Z][\w.'-]*(?: [\w.'-]+){{0,3}}|[{CJK}]{{1,10}})\s?[:：]\s?\S")
 _PAGE_NUMBER = re.compile(
     r"\W*(?:page|p\.|第)?\s*(?:\d{1,5}|[ivxlc]{1,7})\s*页?(?:\s*(?:of|/|共|-|，共)\s*\d{1,5}\s*页?)?\W*",
     re.IGNORECASE,
@@ -92,7 +92,10 @@ def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
     current: Paragraph | None = None
     item_follows = False
     edges = _edge_lines(page)
-    longest = max((len(placed.line.text) for placed in page.lines), default=0)
+    widths: dict[int, int] = {}
+    for placed in page.lines:
+        widths[placed.line.block] = max(widths.get(placed.line.block, 0), len(placed.line.text))
+    longest = max(widths.values(), default=0)
     for placed, is_text in zip(page.lines, _running_text(page), strict=True):
         line = placed.line
         start, end = bare(placed)
@@ -106,7 +109,7 @@ def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
             continue
         length, is_item = _mark(page.text[start:end], line, current)
         is_item, item_follows = is_item or item_follows, False
-        if current is None or is_item or _breaks(current.lines[-1], line):
+        if current is None or is_item or _breaks(current.lines[-1], line, widths[line.block]):
             current = Paragraph(is_item=is_item)
             found.append(current)
         _extend(current, Span(page.page.number, start + length, end), page.text)
@@ -144,14 +147,14 @@ def _mark(body: str, line: Line, before: Paragraph | None) -> tuple[int, bool]:
     return marked.end(), True
 
 
-def _breaks(before: Line, line: Line) -> bool:
-    """Whether a new paragraph begins between two lines without a mark."""
+def _breaks(before: Line, line: Line, width: int) -> bool:
+    """Whether a new paragraph begins between two lines without a mark, in a block so wide."""
     if before.block != line.block:
         return True
     tail, head = before.text.rstrip(), line.text.strip()
     if before.box is None or line.box is None:
         first_word = head.split(maxsplit=1)[0]
-        fits = len(tail) + 1 + len(first_word) <= max(len(before.text), len(line.text))
+        fits = len(tail) + 1 + len(first_word) <= width  # the line was broken on purpose
         return fits and bool(ENDS_HERE.search(tail) or _SPEAKER.match(head))
     if ENDS_HERE.search(tail):
         return False

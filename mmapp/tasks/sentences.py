@@ -27,7 +27,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,]*")
 _LETTER = re.compile(r"[^\W\d_]")
 
 _END = re.compile(
-    rf"[.!?…]+{CLOSERS}(?=\s|$)|[。！？；…]+{CLOSERS}|(?<=[{CJK}])[.!?]+{CLOSERS}(?=[{CJK}])"
+    rf"[.!?…]+{CLOSERS}(?=\s|$)|[。！？；…]+{CLOSERS}|(?<=[A-Za-z{CJK}])[.!?]+{CLOSERS}(?=[{CJK}])"
 )
 _OPENERS = " \t\n(\"'“‘[*_`「『（《【"
 _ABBREVIATION = re.compile(

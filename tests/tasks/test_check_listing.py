@@ -1,0 +1,215 @@
+import json
+
+import pytest
+from PIL import Image, ImageStat
+
+from mmapp import tasks
+from mmapp.errors import JobCancelled
+from mmapp.tasks.check_listing import Calibration, judge
+from mmapp.tasks.regions import grid
+from mmapp.types import Listing, TaskName
+from tests.tasks.fakes import FakeEngine, Reports
+
+SHA = "a" * 64
+
+
+def photo(*red_boxes, size=(90, 60)):
+    picture = Image.new("RGB", size, "white")
+    for box in red_boxes:
+        picture.paste((255, 0, 0), box)
+    return picture
+
+
+def redness(picture):
+    """Share of pure red pixels."""
+    colours = picture.convert("RGB").getcolors() or []
+    reds = sum(count for count, colour in colours if colour == (255, 0, 0))
+    return reds / (picture.width * picture.height)
+
+
+def sees_red(parts, question, answer):
+    """Knows redness alone: "red" holds where a photo has some, "blue" is refuted by it."""
+    red = sum(redness(part) for part in parts if not isinstance(part, str))
+    if "warranty" in question:
+        return {"yes": -4.0, "no": -4.0, "unclear": -0.1}[answer]
+    sign = -1 if "blue" in question else 1
+    margin = sign * (40 * red - 1)
+    return {"yes": margin / 2, "no": -margin / 2, "unclear": -3.0}[answer]
+
+
+def check(photos, title="red mug", description="", *, engine=None, report=None, **attributes):
+    listing = Listing((SHA,) * len(photos), title, description, attributes)
+    inputs = tasks.ListingInput(listing, tuple(photos))
+    engine = engine or FakeEngine(sees_red)
+    report = Reports() if report is None else report
+    return tasks.run(TaskName.CHECK_LISTING, engine, inputs, listing, report)
+
+
+def labels(payload):
+    return {claim["text"]: claim["label"] for claim in payload["claims"]}
+
+
+def test_each_claim_gets_its_label_and_the_listing_a_verdict():
+    payload = check([photo((0, 0, 30, 20))], "red mug", "A warranty is given.", colour="blue")
+    assert labels(payload) == {
+        "red mug": "SUPPORTED",
+        "blue": "REFUTED",
+        "A warranty is given.": "NOT_ENOUGH_INFO",
+    }
+    assert check([photo((0, 0, 30, 20))])["verdict"] == "consistent"
+    assert check([photo()])["verdict"] == "inconsistent"
+
+
+def test_score_is_higher_where_photo_and_words_agree():
+    right, wrong = check([photo((0, 0, 60, 60))]), check([photo()])
+    assert right["score"] > 0.65 > 0.35 > wrong["score"]
+
+
+def test_one_refuted_claim_pulls_the_score_down():
+    picture = [photo((0, 0, 90, 60))]
+    alone = check(picture, "red mug", a="red 1", b="red 2", c="red 3")
+    spoiled = check(picture, "red mug", a="red 1", b="red 2", c="blue 3")
+    assert spoiled["score"] < alone["score"]
+
+
+def test_evidence_is_the_part_of_the_photo_that_the_answer_rests_on():
+    payload = check([photo((60, 40, 90, 60))])
+    (evidence,) = payload["claims"][0]["evidence"]
+    assert evidence == {"image": 1, "box": [60.0, 40.0, 90.0, 60.0]}
+
+
+def test_evidence_covers_neighbouring_cells_that_matter_alike():
+    payload = check([photo((0, 0, 60, 20))])
+    assert payload["claims"][0]["evidence"][0]["box"] == [0.0, 0.0, 60.0, 20.0]
+
+
+def test_evidence_names_the_photo_that_matters():
+    payload = check([photo(), photo((0, 0, 30, 20)), photo()])
+    assert payload["claims"][0]["evidence"] == [{"image": 2, "box": [0.0, 0.0, 30.0, 20.0]}]
+
+
+def test_evidence_is_the_whole_photo_where_hiding_changes_nothing():
+    payload = check([photo()])
+    assert payload["claims"][0]["label"] == "REFUTED"
+    assert payload["claims"][0]["evidence"] == [{"image": 1, "box": [0.0, 0.0, 90.0, 60.0]}]
+
+
+def test_a_refutation_rests_on_what_shows_the_other_thing():
+    payload = check([photo((30, 20, 60, 40))], "blue mug")
+    assert payload["claims"][0]["evidence"][0]["box"] == [30.0, 20.0, 60.0, 40.0]
+
+
+def test_a_claim_without_an_answer_has_no_evidence():
+    payload = check([photo()], "warranty")
+    assert payload["claims"][0]["evidence"] == []
+    assert (payload["verdict"], payload["score"]) == ("uncertain", pytest.approx(0.5, abs=0.05))
+
+
+def test_a_checkpoint_can_turn_regions_off():
+    engine = FakeEngine(sees_red, profile={"regions": False})
+    payload = check([photo((0, 0, 30, 20)), photo()], engine=engine)
+    assert [e["image"] for e in payload["claims"][0]["evidence"]] == [1, 2]
+    assert len(engine.prefixes) == 1
+
+
+def test_all_claims_are_asked_in_one_call_on_one_prefix():
+    engine = FakeEngine(sees_red, profile={"regions": False})
+    check([photo()], "red mug", "Warranty. Red.", engine=engine, colour="blue")
+    assert (len(engine.prefixes), engine.score_calls) == (1, 1)
+
+
+def test_the_search_for_regions_is_bounded():
+    engine = FakeEngine(sees_red)
+    attributes = {f"a{n}": f"red {n}" for n in range(60)}
+    check([photo((0, 0, 30, 20))] * 12, engine=engine, **attributes)
+    assert len(engine.prefixes) <= 1 + 12 + 4 * 9
+
+
+def test_without_photos_nothing_is_claimed_to_be_seen():
+    engine = FakeEngine(sees_red)
+    payload = check([], engine=engine, colour="red")
+    assert set(labels(payload).values()) == {"NOT_ENOUGH_INFO"}
+    assert (payload["verdict"], payload["score"]) == ("uncertain", 0.5)
+    assert not engine.prefixes
+
+
+def test_supported_claims_fall_with_a_refuted_product():
+    def rule(_, question, answer):
+        margin = -3.0 if "mug" in question else 3.0
+        return {"yes": margin, "no": 0.0, "unclear": -5.0}[answer]
+
+    payload = check([photo()], "mug", engine=FakeEngine(rule), colour="red")
+    assert labels(payload) == {"mug": "REFUTED", "red": "NOT_ENOUGH_INFO"}
+    mug, red = payload["claims"]
+    assert red["probability"] == mug["probability"]
+    assert red["evidence"] == []
+
+
+def test_other_claims_stand_when_the_product_is_supported():
+    def rule(_, question, answer):
+        margin = 3.0 if "mug" in question else -3.0
+        return {"yes": margin, "no": 0.0, "unclear": -5.0}[answer]
+
+    payload = check([photo()], "mug", engine=FakeEngine(rule), colour="red")
+    assert labels(payload) == {"mug": "SUPPORTED", "red": "REFUTED"}
+
+
+def test_calibration_of_the_profile_is_applied():
+    fitted = {"calibration": {"check_listing": {"temperature": 2.0, "bias": -1.0, "pull": 0}}}
+    calibration = Calibration.of(fitted)
+    assert (calibration.temperature, calibration.bias, calibration.pull) == (2.0, -1.0, 0.0)
+    assert calibration.consistent == 0.65
+    judgement = judge((-1.0, -2.0, -50.0), calibration)
+    assert judgement.label == "REFUTED"
+    assert judgement.log_odds == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    "answers", [(-0.1, -5.0, -4.0), (-5.0, -0.1, -4.0), (-5.0, -4.0, -0.1), (-900.0, 0.0, -900.0)]
+)
+def test_a_label_is_the_likeliest_answer_and_probabilities_sum_to_one(answers):
+    judgement = judge(answers, Calibration())
+    three = {
+        "SUPPORTED": judgement.supported,
+        "REFUTED": judgement.refuted,
+        "NOT_ENOUGH_INFO": judgement.unseen,
+    }
+    assert sum(three.values()) == pytest.approx(1)
+    assert judgement.probability == three[judgement.label] == max(three.values())
+
+
+def test_the_cells_of_the_grid_cover_the_photo_once():
+    picture = Image.new("L", (100, 61))
+    for box in grid(picture):
+        picture.paste(ImageStat.Stat(picture.crop(box)).extrema[0][1] + 1, box)
+    assert picture.getextrema() == (1, 1)
+
+
+def test_more_claims_than_can_be_checked_are_reported():
+    payload = check([photo()], "mug", **{f"a{n}": f"red {n}" for n in range(50)})
+    assert (len(payload["claims"]), len(payload["unchecked"])) == (40, 11)
+
+
+@pytest.mark.parametrize("phase", ["reading", "checking", "locating"])
+def test_a_cancel_stops_the_check_in_every_phase(phase):
+    def report(progress):
+        if progress.phase == phase:
+            raise JobCancelled("cancelled")
+
+    engine = FakeEngine(sees_red)
+    with pytest.raises(JobCancelled):
+        check([photo((0, 0, 30, 20))], engine=engine, report=report)
+    assert len(engine.prefixes) <= 1
+
+
+def test_the_payload_is_json_in_the_shape_of_the_contract():
+    reports = Reports()
+    payload = check([photo((0, 0, 30, 20))], colour="blue", report=reports)
+    assert json.loads(json.dumps(payload)) == payload
+    assert list(payload) == ["verdict", "score", "claims", "unchecked", "photos", "usage"]
+    assert set(payload["claims"][0]) >= {"text", "attribute", "label", "probability", "evidence"}
+    assert payload["claims"][1]["span"] == [0, 4]
+    assert payload["photos"] == [{"sha256": SHA, "width": 90, "height": 60}]
+    assert set(payload["usage"]) == {"tokens", "durations_s", "prompt_sha256"}
+    assert [r.phase for r in reports][-1] == "locating"
+    assert tasks.schema_version(TaskName.CHECK_LISTING) == 1
