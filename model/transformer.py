@@ -68,7 +68,7 @@ class Transformer(nn.Module):
         """Features of all tiles, one after another, as wide as the text."""
         if self.vision is None or self.projector is None:
             raise ValueError(f"{len(tiles_N3SS)} image tiles for a text-only model: leave them out")
-        parts = torch.split(tiles_N3SS, VISION_BATCH)
+        parts = torch.split(tiles_N3SS.to(self.projector.weight.dtype), VISION_BATCH)
         return torch.cat([self.projector(self.vision(part)) for part in parts]).flatten(0, 1)
 
     def forward(
