@@ -70,7 +70,8 @@ def paragraphs(pages: Sequence[PageText]) -> Iterator[Paragraph]:
     for page in pages:
         for paragraph in _page_paragraphs(page, furniture):
             if current and _goes_on(current, paragraph):
-                current.spans += paragraph.spans
+                for span in paragraph.spans:
+                    _extend(current, span, page.text)
                 current.lines += paragraph.lines
                 current.is_full = paragraph.is_full
                 continue
@@ -109,7 +110,7 @@ def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
             continue
         length, is_item = _mark(page.text[start:end], line, current)
         is_item, item_follows = is_item or item_follows, False
-        if current is None or is_item or _breaks(current.lines[-1], line, widths[line.block]):
+        if current is None or is_item or _breaks(current.lines, line, widths[line.block]):
             current = Paragraph(is_item=is_item)
             found.append(current)
         _extend(current, Span(page.page.number, start + length, end), page.text)
@@ -147,8 +148,9 @@ def _mark(body: str, line: Line, before: Paragraph | None) -> tuple[int, bool]:
     return marked.end(), True
 
 
-def _breaks(before: Line, line: Line, width: int) -> bool:
-    """Whether a new paragraph begins between two lines without a mark, in a block so wide."""
+def _breaks(lines: Sequence[Line], line: Line, width: int) -> bool:
+    """Whether a new paragraph begins between lines and the next, in a block of such width."""
+    before = lines[-1]
     if before.block != line.block:
         return True
     tail, head = before.text.rstrip(), line.text.strip()
@@ -156,15 +158,16 @@ def _breaks(before: Line, line: Line, width: int) -> bool:
         first_word = head.split(maxsplit=1)[0]
         fits = len(tail) + 1 + len(first_word) <= width  # the line was broken on purpose
         return fits and bool(ENDS_HERE.search(tail) or _SPEAKER.match(head))
-    if ENDS_HERE.search(tail):
+    if len(lines) > 1 or ENDS_HERE.search(tail) or head[:1].islower():
         return False
     height, next_height = before.box[3] - before.box[1], line.box[3] - line.box[1]
-    return height > 1.2 * next_height and not head[:1].islower()  # a heading above its text
+    is_short = before.box[2] - before.box[0] < 0.8 * (line.box[2] - line.box[0])
+    return is_short and height > 1.2 * next_height  # a heading above its text
 
 
 def _extend(paragraph: Paragraph, span: Span, text: str) -> None:
     last = paragraph.spans[-1] if paragraph.spans else None
-    if last and text[last.end : span.start] in ("", " "):
+    if last and last.page == span.page and text[last.end : span.start] in ("", " "):
         paragraph.spans[-1] = Span(span.page, last.start, span.end)
     else:
         paragraph.spans.append(span)
@@ -181,9 +184,22 @@ def _goes_on(before: Paragraph, after: Paragraph) -> bool:
         return False  # a blank line or a mark in a text file ends a paragraph
     if head[0].islower():
         return len(before.lines) > 1 or len(tail) > 30
+    if not is_new_page and _is_next_line(last, first):
+        return True
     if not re.match(f"[{CJK}]", head) or not before.is_full:
         return False
     return is_new_page or bool(first.box and last.box and first.box[1] < last.box[1])
+
+
+def _is_next_line(last: Line, first: Line) -> bool:
+    """Whether a line stands right below a line that is as wide, as within one paragraph."""
+    if last.box is None or first.box is None or len(last.text) < 30:
+        return False
+    height = last.box[3] - last.box[1]
+    gap, indent, room = first.box[1] - last.box[3], first.box[0] - last.box[0], first.box[2]
+    is_below = -0.5 * height < gap < 0.5 * height
+    same_size = abs(first.box[3] - first.box[1] - height) < 0.2 * height
+    return is_below and same_size and abs(indent) < height and room <= last.box[2] + height
 
 
 # Running headers, footers and page numbers.

@@ -31,12 +31,14 @@ _END = re.compile(
 )
 _OPENERS = " \t\n(\"'“‘[*_`「『（《【"
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(\[])(?:e\.g|i\.e|cf|vs|viz|ca|al|approx|resp|incl|figs?|eqs?|secs?|tab|refs?|ch|chap"
+    r"(?:^|[\s(\[])(?:e\.g|i\.e|cf|vs|viz|ca|al|approx|resp|incl|figs?|abb|vgl|bzw|eqs?|secs?|tab|refs?|ch|chap"
     r"|vol|nos?|nr|pp?|eds?|dept|art|dr|mr|mrs|ms|prof|st|jr|sr|mt|gen|gov|sen|rep|capt|lt|col"
     r"|jan|feb|apr|aug|sept?|oct|nov|dec)$",
     re.IGNORECASE,
 )
-_INITIAL = re.compile(r"(?:^|[\s(.])[A-Z]$")
+_INITIAL = re.compile(r"(?:(?:^|[\s(.])[A-Z]|(?:^|[\s(])[a-z])$")
+#: The dots between an entry of a table of contents and its page.
+_LEADERS = re.compile(r"(?:[.…] ?){4}")
 
 #: A sentence worth quoting has at least this many words (two Chinese characters are a word) …
 FEWEST_WORDS = 4
@@ -85,6 +87,8 @@ def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
         return False  # "Is it?" he said.
     if mark[0] != "." or mark.startswith(".."):
         return True
+    if after.startswith(" .") or before.endswith(". "):
+        return False  # . . . with blanks between
     if match.start() - start < 12 and len(before.strip(" *_(")) <= 3 and not _CJK.search(before):
         return False  # "1." or "a." numbers what follows
     return not (_ABBREVIATION.search(before) or _INITIAL.search(before))
@@ -133,7 +137,7 @@ def _sentences(paragraph: Paragraph, texts: dict[int, str]) -> Iterator[Sentence
 def _is_quotable(text: str, lines: int) -> bool:
     if not _has_words(text) or len(text) > MOST_CHARACTERS:
         return False
-    if text[0].islower() or text[0] in ",;:)]}|=，、）" or "...." in text:
+    if text[0].islower() or text[0] in ".,;:)]}|=，、）" or _LEADERS.search(text):
         return False
     if len(_LETTER.findall(text)) < 0.65 * len("".join(text.split())):
         return False
