@@ -14,7 +14,7 @@ from mmapp.errors import BrokerDown
 from mmapp.types import Priority
 
 if TYPE_CHECKING:
-    from celery import Celery
+    from celery import Celery  # type: ignore[import-untyped]
     from redis import Redis
 
 QUEUE = "mmapp"

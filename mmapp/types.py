@@ -230,12 +230,23 @@ class Prefix(Protocol):
 class Engine(Protocol):
     """A loaded checkpoint, as tasks see it. `model.Engine` satisfies it; so may a server's client."""
 
-    name: str
-    weights_sha256: str
-    dtype: str
-    device: str
-    context_length: int
-    profile: Mapping[str, Any]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weights_sha256(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def context_length(self) -> int: ...
+
+    @property
+    def profile(self) -> Mapping[str, Any]: ...
 
     def count_tokens(self, text: str) -> int: ...
 

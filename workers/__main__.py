@@ -1,0 +1,34 @@
+"""`python -m workers`: one worker, with the settings of the environment. Refuses a database that is
+not migrated. Called by `mmapp worker` and by the stack of `mmapp up`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mmapp.config import load_settings
+from mmapp.errors import BrokerDown, MmappError
+
+
+def main() -> int:
+    settings = load_settings()
+    if not settings.redis_url:
+        raise BrokerDown("A worker needs a queue: set MMAPP_REDIS_URL, or use `mmapp up`")
+    from workers.app import create_app
+    from workers.sweeper import Sweeper
+
+    with Sweeper(settings):
+        app = create_app(settings)
+        # No gossip, mingle or heartbeat between workers: they meet in the database.
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        app.worker_main(["worker", "--loglevel", settings.log_level, *quiet])
+    return 0
+
+
+# A spawned child imports this module again under another name.
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except MmappError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)

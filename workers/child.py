@@ -1,0 +1,106 @@
+"""The process that holds the engine: loads it once, runs one job at a time, shows that it lives.
+
+A thread beats every few seconds, so that a job's lease outlives long steps of the model, and ends
+the process when its parent is gone. Called by `workers.app`; torch is imported here and only here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import socket
+import threading
+from datetime import UTC, datetime
+
+import torch
+
+import model
+from mmapp.config import Settings
+from mmapp.jobs import Jobs, WorkerInfo
+from mmapp.logs import get_logger
+from mmapp.processes import Process
+from mmapp.types import Engine
+
+#: Seconds between two signs of life.
+BEAT_S = 2.0
+
+log = get_logger(__name__)
+
+
+class Child:
+    """A loaded engine and the jobs that it runs."""
+
+    def __init__(self, jobs: Jobs, info: WorkerInfo, engine: Engine) -> None:
+        self._jobs = jobs
+        self._info = info
+        self._engine = engine
+
+    @classmethod
+    def start(cls, settings: Settings) -> Child:
+        """Loads the engine; whoever waits for it reads in the database how that goes."""
+        jobs = Jobs.open(settings)
+        info = _introduction(settings)
+        jobs.greet(info)
+        threading.Thread(target=_beat, args=(jobs, info.name), daemon=True).start()
+        try:
+            engine = _load(settings)
+        except Exception as error:
+            line = " ".join(str(error).split()) or type(error).__name__
+            jobs.greet(dataclasses.replace(info, error=line))
+            raise
+        info = dataclasses.replace(
+            info,
+            checkpoint=engine.name,
+            weights_sha256=engine.weights_sha256,
+            device=engine.device,
+            dtype=engine.dtype,
+            ready=True,
+        )
+        jobs.greet(info)
+        log.info("ready", worker=info.name, checkpoint=engine.name, device=engine.device)
+        return cls(jobs, info, engine)
+
+    def run(self, job_id: str) -> None:
+        self._jobs.run(job_id, self._engine, self._info.name)
+
+
+def _load(settings: Settings) -> Engine:
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    engine: Engine = model.load(settings.checkpoint, dtype=settings.dtype, device=settings.device)
+    return engine
+
+
+def _introduction(settings: Settings) -> WorkerInfo:
+    """What is known before the engine is loaded."""
+    process = Process.current()
+    now = datetime.now(UTC)
+    return WorkerInfo(
+        # A restarted container has the name and process ids of its last life; the end differs.
+        name=f"{socket.gethostname()}-{process.pid}-{secrets.token_hex(2)}",
+        checkpoint=settings.checkpoint.name,
+        weights_sha256="",
+        device=settings.device,
+        dtype=settings.dtype,
+        ready=False,
+        error="",
+        started_at=now,
+        last_seen=now,
+        job_id=None,
+        process=process,
+        parent_pid=os.getppid(),
+    )
+
+
+def _beat(jobs: Jobs, name: str) -> None:
+    parent = os.getppid()
+    pause = threading.Event()
+    while not pause.wait(BEAT_S):
+        if os.getppid() != parent:
+            # Nobody would tell this process to stop any more; its job is taken over.
+            os._exit(1)
+        try:
+            jobs.beat(name)
+        except Exception as error:
+            log.warning("no heartbeat", worker=name, reason=str(error))
