@@ -1,0 +1,142 @@
+"""HTTP beside the pages: health, versions, page images, the way to a job, and downloads.
+
+User files leave the process here and nowhere else: a page as a freshly encoded picture or as plain
+text, never the uploaded bytes. Refuses ids that the database does not know (404). Thin: everything is
+asked of `mmapp.jobs`. Mounted by `mmapp.web.app`; `/livez` and `/readyz` are for supervisors.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from functools import lru_cache
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+
+from mmapp import __version__
+from mmapp.config import REPOSITORY
+from mmapp.documents.quotes import page_text
+from mmapp.errors import BadInput, MmappError, NotFound
+from mmapp.jobs import Jobs
+from mmapp.types import Page, TaskName
+
+#: A page of a document never changes: its address holds the document's hash.
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+SOURCE_FOLDERS = ("mmapp", "workers", "model", "migrations", "docker", "tests")
+SOURCE_SUFFIXES = {".py", ".toml", ".css", ".js", ".ini", ".mako", ".md", ".txt", ".yml", ".yaml"}
+
+
+def add_routes(app: FastAPI, jobs: Jobs) -> None:
+    """Adds every route of this module, and how a `MmappError` becomes a response."""
+    app.include_router(_health(jobs))
+    app.include_router(_files(jobs))
+    app.include_router(_downloads(jobs))
+    app.add_exception_handler(MmappError, _problem)
+
+
+def page_of(task: TaskName) -> str:
+    return "documents" if task == TaskName.SUMMARIZE else "listings"
+
+
+async def _problem(_request: Request, problem: Exception) -> Response:
+    code = problem.code if isinstance(problem, MmappError) else MmappError.code
+    status = 404 if isinstance(problem, NotFound) else 400 if isinstance(problem, BadInput) else 409
+    return JSONResponse({"error": code, "message": str(problem)}, status_code=status)
+
+
+def _health(jobs: Jobs) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/livez")
+    def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    def readyz() -> Response:
+        """The database answers; how many workers have their engine loaded is told beside it."""
+        try:
+            workers = jobs.workers()
+        except Exception as problem:
+            return JSONResponse(
+                {"status": "unavailable", "database": type(problem).__name__}, status_code=503
+            )
+        ready = sum(1 for worker in workers if worker.ready)
+        return JSONResponse({"status": "ok", "database": "ok", "workers_ready": ready})
+
+    @router.get("/version")
+    def version() -> dict[str, str]:
+        return {"name": "mmapp", "version": __version__}
+
+    return router
+
+
+def _files(jobs: Jobs) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/pages/{sha256}/{number}")
+    def page_image(sha256: str, number: int) -> Response:
+        picture = jobs.page_image(sha256, number)
+        return Response(picture, media_type=_picture_type(picture), headers=FOREVER)
+
+    @router.get("/pages/{sha256}/{number}/text")
+    def text_of_page(sha256: str, number: int) -> Response:
+        text = page_text(_page(jobs, sha256, number))
+        return Response(text, media_type="text/plain; charset=utf-8", headers=FOREVER)
+
+    return router
+
+
+def _page(jobs: Jobs, sha256: str, number: int) -> Page:
+    for page in jobs.pages(sha256):
+        if page.number == number:
+            return page
+    raise NotFound(f"The document {sha256[:12]} has no page {number}; choose another page.")
+
+
+def _picture_type(data: bytes) -> str:
+    if data.startswith(b"\x89PNG"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8"):
+        return "image/jpeg"
+    return "image/webp"
+
+
+def _downloads(jobs: Jobs) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/jobs/{job_id}")
+    def job(job_id: str) -> Response:
+        found = jobs.get(job_id)
+        return RedirectResponse(f"/{page_of(found.task)}?job={found.id}", status_code=302)
+
+    @router.get("/jobs/{job_id}/result.json")
+    def result(job_id: str) -> Response:
+        found = jobs.result(job_id)
+        return JSONResponse({"job": job_id, **found.payload, "record": dict(found.record)})
+
+    @router.get("/source.tar.gz")
+    def source() -> Response:
+        """The source that runs here, as the AGPL asks of a network service."""
+        return _attachment(iter([_source_archive()]), "application/gzip", "mmapp-source.tar.gz")
+
+    return router
+
+
+def _attachment(chunks: Iterator[bytes | str], media_type: str, name: str) -> Response:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(chunks, media_type=media_type, headers=disposition)
+
+
+@lru_cache(maxsize=1)
+def _source_archive() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        folders = (REPOSITORY / name for name in SOURCE_FOLDERS)
+        inside = [file for folder in folders for file in sorted(folder.rglob("*"))]
+        for file in [*sorted(REPOSITORY.iterdir()), *inside]:
+            wanted = file.suffix in SOURCE_SUFFIXES or file.name in ("LICENSE", "setup", "run")
+            if file.is_file() and wanted and not file.name.startswith(".env"):
+                archive.add(file, arcname=f"mmapp/{file.relative_to(REPOSITORY)}")
+    return packed.getvalue()

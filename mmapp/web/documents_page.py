@@ -1,0 +1,124 @@
+"""The Documents page: add files, watch the jobs, read each summary beside the page that proves it.
+
+Handlers only add documents, submit jobs and read: reading a file happens in the parser's process, the
+model runs in a worker. Which job is shown stands in the address (`?job=`), nothing in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from mmapp.errors import BadInput, EncryptedFile, MmappError, WrongPassword
+from mmapp.types import Document, Job, Page, Status, SummarizeParams, TaskName
+from mmapp.web import render
+from mmapp.web.frame import (
+    PUSH_JOB,
+    Site,
+    bottom,
+    delete_upload,
+    guarded,
+    html,
+    read_upload,
+    top,
+)
+from mmapp.web.jobview import JobView
+
+FILE_TYPES = [".pdf", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".txt", ".md"]
+DEFAULT_SENTENCES = 3
+MAX_SENTENCES = 12
+
+
+@dataclass(slots=True)
+class Added:
+    """What became of an upload."""
+
+    jobs: list[Job] = field(default_factory=list)
+    #: (name, problem) of each file that could not be read.
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    #: Paths that only lack the right password: they stay in the form.
+    locked: list[str] = field(default_factory=list)
+
+
+def build(demo: gr.Blocks, site: Site) -> None:
+    say = site.say
+    view = JobView(site, TaskName.SUMMARIZE, show_summary)
+    top(site, "documents")
+    view.place_job()
+    with gr.Group(elem_classes=["form-card"]):
+        files = gr.File(
+            label=say("files"), file_count="multiple", file_types=FILE_TYPES, height=150
+        )
+        with gr.Row():
+            sentences = gr.Slider(
+                1, MAX_SENTENCES, DEFAULT_SENTENCES, step=1, label=say("sentences"), scale=2
+            )
+            password = gr.Textbox(label=say("password"), type="password", scale=2)
+            submit = gr.Button(say("summarize"), variant="primary", scale=1)
+    refused = html(elem_id="problems")
+    view.place_recent()
+    bottom(site)
+    view.connect(demo)
+
+    @guarded(say)
+    def summarize(paths: list[str] | None, count: int, secret: str) -> list[Any]:
+        added = add_files(site, paths or [], secret, int(count))
+        job_id = added.jobs[0].id if len(added.jobs) == 1 else ""
+        return [
+            *view.look(job_id),
+            render.problems(say, added.refused),
+            added.locked or None,
+            "" if not added.locked else gr.skip(),
+            job_id,
+        ]
+
+    submit.click(
+        summarize,
+        [files, sentences, password],
+        [*view.outputs, refused, files, password, view.address],
+        concurrency_limit=4,
+        show_progress_on=[refused],
+        api_visibility="private",
+    ).then(None, view.address, None, js=PUSH_JOB)
+
+
+def show_summary(site: Site, job: Job) -> str:
+    """The HTML of one summarize job, finished or not."""
+    say, jobs = site.say, site.jobs
+    document = jobs.document(job.params["document"])
+    if job.status != Status.SUCCEEDED:
+        return render.unfinished(say, job, render.page_count(say, document.page_count))
+    result = jobs.result(job.id)
+    shown = render.ShownDocument(document, _proved_pages(site, document, result.payload))
+    return render.summary(say, job, result.payload, result.record, shown)
+
+
+def _proved_pages(site: Site, document: Document, payload: Mapping[str, Any]) -> dict[int, Page]:
+    wanted = {proof["page"] for item in payload["summary"] for proof in item["evidence"]}
+    return {page.number: page for page in site.jobs.pages(document.sha256) if page.number in wanted}
+
+
+def add_files(site: Site, paths: Sequence[str], password: str, sentences: int) -> Added:
+    """Submits what can be read and tells what can't; one bad file never stops the others."""
+    say, limit = site.say, site.settings.max_upload_files
+    if not paths:
+        raise BadInput(say("choose_files"))
+    if len(paths) > limit:
+        raise BadInput(say("too_many_files", count=len(paths), limit=limit))
+    added = Added()
+    for path in paths:
+        name, data = read_upload(path)
+        try:
+            document = site.jobs.add_document(name, data, password=password or None)
+            params = SummarizeParams(document.sha256, sentences)
+            added.jobs.append(site.jobs.submit(TaskName.SUMMARIZE, params, label=name))
+        except MmappError as problem:
+            added.refused.append((name, str(problem)))
+            if isinstance(problem, (EncryptedFile, WrongPassword)):
+                added.locked.append(path)
+                continue
+        delete_upload(path)
+    return added

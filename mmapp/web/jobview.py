@@ -1,0 +1,111 @@
+"""The part of a page that shows one job and the recent ones, and keeps both fresh.
+
+The job is the one in the page's address; its state is read from the database at each look, so it
+survives a reload and a restart of the server. The timer runs only while something is unfinished.
+Used by the Documents and the Listings page, which say how a finished job is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from mmapp.errors import MmappError
+from mmapp.types import Job, Status, TaskName
+from mmapp.web import render
+from mmapp.web.frame import POLL_SECONDS, PUSH_JOB, RECENT, Site, guarded, html, query
+
+#: How a page shows one of its jobs.
+Show = Callable[[Site, Job], str]
+
+
+class JobView:
+    """Place `place_job` and `place_recent` where they shall stand, then `connect` once."""
+
+    def __init__(self, site: Site, task: TaskName, show: Show) -> None:
+        self.site, self.task, self.show = site, task, show
+
+    def place_job(self) -> None:
+        self.job = html(elem_id="job")
+        with gr.Row(elem_classes=["actions"]):
+            self.cancel = gr.Button(self.site.say("cancel"), visible=False, size="sm")
+            self.retry = gr.Button(self.site.say("retry"), visible=False, size="sm")
+
+    def place_recent(self) -> None:
+        self.recent = html(elem_id="recent")
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.seen = gr.State("")
+        self.address = gr.Textbox(visible=False)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `look` fills."""
+        return [self.job, self.seen, self.cancel, self.retry, self.recent, self.timer]
+
+    def connect(self, demo: gr.Blocks) -> None:
+        guard = guarded(self.site.say)
+
+        @guard
+        def load(request: gr.Request) -> list[Any]:
+            return self.look(query(request, "job"))
+
+        @guard
+        def tick(seen: str, request: gr.Request) -> list[Any]:
+            return self.look(query(request, "job"), seen)
+
+        @guard
+        def cancel(request: gr.Request) -> list[Any]:
+            return self.look(self.site.jobs.cancel(query(request, "job")).id)
+
+        @guard
+        def retry(request: gr.Request) -> list[Any]:
+            job = self.site.jobs.retry(query(request, "job"))
+            return [*self.look(job.id), job.id]
+
+        quiet: dict[str, Any] = {
+            "queue": False,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
+        demo.load(load, None, self.outputs, **quiet)
+        self.timer.tick(tick, self.seen, self.outputs, **quiet)
+        self.cancel.click(cancel, None, self.outputs, **quiet)
+        self.retry.click(retry, None, [*self.outputs, self.address], **quiet).then(
+            None, self.address, None, js=PUSH_JOB
+        )
+
+    def look(self, job_id: str, seen: str = "") -> list[Any]:
+        """Updates for `outputs`; what looks as it did is left alone, with its viewer's state."""
+        shown, job = self._shown(job_id)
+        rows = self.site.jobs.results(task=self.task, limit=RECENT)
+        recent = [(row.job, row.headline) for row in rows]
+        jobs = [row.job for row in rows] + ([job] if job else [])
+        return [
+            gr.skip() if shown == seen else shown,
+            shown,
+            gr.update(visible=bool(job and not job.status.is_final and not job.cancel_requested)),
+            gr.update(visible=bool(job and job.status in (Status.FAILED, Status.CANCELLED))),
+            self._recent(recent),
+            gr.Timer(active=any(not job.status.is_final for job in jobs)),
+        ]
+
+    def _shown(self, job_id: str) -> tuple[str, Job | None]:
+        if not job_id:
+            return "", None
+        try:
+            job = self.site.jobs.get(job_id)
+            return self.show(self.site, job) + self._hint(job), job
+        except MmappError as problem:
+            return render.notice(str(problem)), None
+
+    def _hint(self, job: Job) -> str:
+        """A queued job with nobody to take it says so."""
+        if job.status != Status.QUEUED or any(worker.ready for worker in self.site.jobs.workers()):
+            return ""
+        return render.notice(self.site.say("no_worker"), "quiet")
+
+    def _recent(self, recent: list[tuple[Job, str]]) -> str:
+        say, page = self.site.say, render.PAGE_OF[self.task]
+        return render.recent(say, say(f"recent_{page}"), say(f"{page}_empty"), recent)

@@ -1,0 +1,153 @@
+"""The Listing check page: photos and words in, a verdict for each claim out.
+
+Photos are added as documents as soon as they are uploaded, so that a bad one is told at once and the
+previews come from our own route, never from the upload folder.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import gradio as gr
+
+from mmapp.errors import BadInput, MmappError
+from mmapp.types import Job, Listing, Page, Status, TaskName
+from mmapp.web import render
+from mmapp.web.frame import (
+    PUSH_JOB,
+    Site,
+    bottom,
+    delete_upload,
+    guarded,
+    html,
+    read_upload,
+    top,
+)
+from mmapp.web.jobview import JobView
+
+PHOTO_TYPES = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff"]
+_ATTRIBUTE = re.compile(r"\s*([^=:：＝]+?)\s*[=:：＝]\s*(.+?)\s*")
+
+
+def build(demo: gr.Blocks, site: Site) -> None:
+    say = site.say
+    view = JobView(site, TaskName.CHECK_LISTING, show_verdict)
+    top(site, "listings")
+    view.place_job()
+    with gr.Group(elem_classes=["form-card"]):
+        with gr.Row():
+            with gr.Column(scale=2):
+                files = gr.File(
+                    label=say("photos"), file_count="multiple", file_types=PHOTO_TYPES, height=150
+                )
+                thumbs = html(elem_id="thumbs")
+                clear = gr.Button(say("clear_photos"), size="sm", visible=False)
+            with gr.Column(scale=3):
+                title = gr.Textbox(label=say("title"), placeholder=say("title_example"))
+                description = gr.Textbox(label=say("description"), lines=3)
+                attributes = gr.Textbox(
+                    label=say("attributes"), placeholder=say("attributes_example"), lines=3
+                )
+                submit = gr.Button(say("check"), variant="primary")
+        photos = gr.Textbox(visible=False)
+    refused = html(elem_id="problems")
+    view.place_recent()
+    bottom(site)
+    view.connect(demo)
+    pictures = [files, photos, thumbs, clear, refused]
+
+    @guarded(say)
+    def add(paths: list[str] | None, kept: str) -> list[Any]:
+        sha256s, problems = add_photos(site, paths or [], kept.split())
+        return [None, *_show_photos(site, sha256s), render.problems(say, problems)]
+
+    @guarded(say)
+    def remove() -> list[Any]:
+        return [None, *_show_photos(site, []), ""]
+
+    @guarded(say)
+    def check(kept: str, heading: str, words: str, lines: str) -> list[Any]:
+        listing = read_listing(site, kept.split(), heading, words, lines)
+        job = site.jobs.submit(TaskName.CHECK_LISTING, listing, label=listing.title)
+        return [*view.look(job.id), job.id, ""]
+
+    files.upload(add, [files, photos], pictures, concurrency_limit=4, api_visibility="private")
+    clear.click(remove, None, pictures, queue=False, api_visibility="private")
+    submit.click(
+        check,
+        [photos, title, description, attributes],
+        [*view.outputs, view.address, refused],
+        concurrency_limit=4,
+        show_progress_on=[refused],
+        api_visibility="private",
+    ).then(None, view.address, None, js=PUSH_JOB)
+
+
+def _show_photos(site: Site, sha256s: list[str]) -> list[Any]:
+    return [
+        " ".join(sha256s),
+        render.thumbnails(site.say, sha256s),
+        gr.update(visible=bool(sha256s)),
+    ]
+
+
+def add_photos(
+    site: Site, paths: list[str], kept: list[str]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """The photos of the form with the new ones added: (sha256s, (name, problem) of the refused)."""
+    sha256s, problems = list(kept), []
+    for path in paths:
+        name, data = read_upload(path)
+        try:
+            document = site.jobs.add_document(name, data)
+            if not document.media_type.is_image:
+                raise BadInput(site.say("not_a_photo", kind=document.media_type.value))
+            if document.sha256 not in sha256s:
+                sha256s.append(document.sha256)
+        except MmappError as problem:
+            problems.append((name, str(problem)))
+        finally:
+            delete_upload(path)
+    return sha256s, problems
+
+
+def read_listing(
+    site: Site, sha256s: list[str], title: str, description: str, lines: str
+) -> Listing:
+    """The form as a Listing; refuses a form without photos and lines that are no attribute."""
+    if not sha256s:
+        raise BadInput(site.say("add_photo"))
+    if not title.strip():
+        raise BadInput(site.say("add_title"))
+    attributes = {}
+    for line in lines.splitlines():
+        if not line.strip():
+            continue
+        found = _ATTRIBUTE.fullmatch(line)
+        if found is None:
+            raise BadInput(site.say("bad_attribute", line=line.strip()))
+        attributes[found[1]] = found[2]
+    return Listing(tuple(sha256s), title.strip(), description.strip(), attributes)
+
+
+def show_verdict(site: Site, job: Job) -> str:
+    """The HTML of one listing job, finished or not."""
+    listing = Listing(
+        photos=tuple(job.params["photos"]),
+        title=job.params["title"],
+        description=job.params.get("description", ""),
+        attributes=job.params.get("attributes", {}),
+    )
+    if job.status != Status.SUCCEEDED:
+        return render.unfinished(site.say, job)
+    result = site.jobs.result(job.id)
+    photos = [_photo(site, sha256) for sha256 in listing.photos]
+    return render.verdict(site.say, job, listing, result.payload, result.record, photos)
+
+
+def _photo(site: Site, sha256: str) -> Page | None:
+    try:
+        return next(iter(site.jobs.pages(sha256)), None)
+    except MmappError:
+        return None

@@ -1,0 +1,624 @@
+"""Values of the application as HTML, every foreign word escaped.
+
+Pure: no database, no request. The pages hand the strings to `gr.HTML`, which runs them through a
+template, so `escape` also neutralises what a template would read (`${…}`, `{{…}}`). What needs a click
+is a button or a link with data attributes; `viewer.js` gives it life.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from mmapp.documents.quotes import shown_box
+from mmapp.types import Batch, Document, Job, Label, Listing, Page, Progress, Status, TaskName
+from mmapp.web.words import LANGUAGES, Language, Words
+
+PAGES: tuple[str, ...] = ("documents", "listings", "batch", "results")
+#: Most squares of a coverage map; longer documents share a square between neighbouring pages.
+COVERAGE_CELLS = 240
+
+_TEMPLATE_SIGNS = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;"})
+
+
+def escape(text: object) -> str:
+    """Foreign text as inert HTML, also in attributes and inside a JavaScript template."""
+    return html.escape(str(text), quote=True).translate(_TEMPLATE_SIGNS)
+
+
+def url(language: Language, page: str, **query: object) -> str:
+    """The address of a page, with the query's empty values left out."""
+    wanted = {name: value for name, value in query.items() if value not in ("", None)}
+    return f"/{language}/{page}" + (f"?{urlencode(wanted)}" if wanted else "")
+
+
+# --- the frame -------------------------------------------------------------------------------
+
+
+def header(say: Words, page: str) -> str:
+    links = "".join(
+        f'<a href="{url(say.language, name)}"{" aria-current=page" if name == page else ""}>'
+        f"{escape(say(name))}</a>"
+        for name in PAGES
+    )
+    other = next(language for language in LANGUAGES if language != say.language)
+    return (
+        f'<a class="skip" href="#main">{escape(say("skip"))}</a>'
+        f'<div class="bar"><a class="brand" href="{url(say.language, "documents")}">mmapp</a>'
+        f'<nav aria-label="mmapp">{links}</nav>'
+        f'<a class="language" data-language="{other}" lang="{other}" href="{url(other, page)}">'
+        f"{escape(say('other_language'))}</a></div>"
+    )
+
+
+def lead(say: Words, page: str) -> str:
+    return (
+        f'<div id="main" class="lead"><h1>{escape(say(page))}</h1>'
+        f"<p>{escape(say(page + '_lead'))}</p></div>"
+    )
+
+
+def footer(say: Words, version: str, checkpoint: str, limits: Sequence[str]) -> str:
+    answering = escape(say("answering", name=checkpoint))
+    return (
+        f'<p class="honest">{answering} {" ".join(escape(limit) for limit in limits)}</p>'
+        f"<p>{escape(say('footer', version=version))} · "
+        f'<a href="/source.tar.gz" download>{escape(say("source"))}</a></p>'
+    )
+
+
+def notice(text: str, kind: str = "problem") -> str:
+    role = "alert" if kind == "problem" else "status"
+    return f'<p class="notice {kind}" role="{role}">{escape(text)}</p>' if text else ""
+
+
+def problems(say: Words, refused: Sequence[tuple[str, str]]) -> str:
+    """The files that could not be read, each with its reason."""
+    if not refused:
+        return ""
+    lines = "".join(
+        f"<li><strong>{escape(name)}</strong> {escape(problem)}</li>" for name, problem in refused
+    )
+    return (
+        f'<div class="notice problem" role="alert"><p>{escape(say("problems"))}</p>'
+        f"<ul>{lines}</ul></div>"
+    )
+
+
+def time_of(moment: datetime) -> str:
+    """In UTC; the browser rewrites it in its own zone."""
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    plain = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f'<time datetime="{moment.isoformat()}">{plain}</time>'
+
+
+def status_chip(say: Words, job: Job) -> str:
+    word = (
+        say("cancelling")
+        if job.cancel_requested and not job.status.is_final
+        else say(job.status.value)
+    )
+    return f'<span class="chip {job.status.value}">{escape(word)}</span>'
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+def eta(say: Words, seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return say("eta_s", n=max(1, round(seconds)))
+    if seconds < 90 * 60:
+        return say("eta_min", n=round(seconds / 60))
+    return say("eta_h", n=round(seconds / 3600))
+
+
+def progress_words(say: Words, progress: Progress) -> str:
+    parts = [say.or_plain(f"phase_{progress.phase}", progress.phase)]
+    if progress.pages_total:
+        parts.append(say("pages_of", done=progress.pages_done, total=progress.pages_total))
+    if progress.total and progress.unit != "pages":
+        unit = say.or_plain(f"unit_{progress.unit}", progress.unit)
+        parts.append(
+            say("units_of", done=f"{progress.done:,}", total=f"{progress.total:,}", unit=unit)
+        )
+    parts.append(eta(say, progress.eta_s))
+    return " · ".join(part for part in parts if part)
+
+
+def progress_bar(say: Words, job: Job) -> str:
+    if job.status == Status.QUEUED:
+        return _bar(None, say("waiting_long"))
+    return _bar(job.progress.fraction, progress_words(say, job.progress))
+
+
+def _bar(fraction: float | None, words: str) -> str:
+    if fraction is None:
+        value, width = "", '<i class="idle"></i>'
+    else:
+        percent = round(100 * min(1.0, max(0.0, fraction)))
+        value, width = f' aria-valuenow="{percent}"', f'<i style="width:{percent}%"></i>'
+    return (
+        f'<div class="progress"><div class="track" role="progressbar" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-label="{escape(words)}"{value}>{width}</div>'
+        f"<p>{escape(words)}</p></div>"
+    )
+
+
+# --- one job ---------------------------------------------------------------------------------
+
+
+def job_head(say: Words, job: Job, about: str = "") -> str:
+    facts = [status_chip(say, job), time_of(job.created_at)]
+    if about:
+        facts.append(escape(about))
+    facts.append(f'<a href="/jobs/{escape(job.id)}">{escape(say("link"))}</a>')
+    return (
+        f'<header class="job-head"><h2>{escape(job.label)}</h2>'
+        f'<p class="facts">{" · ".join(facts)}</p></header>'
+    )
+
+
+def unfinished(say: Words, job: Job, about: str = "") -> str:
+    """A job without a result: how far it is, or why there will be none."""
+    if job.status.is_final:
+        body = notice(job.error or say(job.status.value))
+    else:
+        body = progress_bar(say, job)
+    return f'<article class="job" data-status="{job.status.value}">{job_head(say, job, about)}{body}</article>'
+
+
+def record_line(say: Words, job_id: str, record: Mapping[str, Any]) -> str:
+    durations = record.get("durations_s") or {}
+    line = say(
+        "record_line",
+        checkpoint=record.get("checkpoint", "?"),
+        weights=str(record.get("weights_sha256", ""))[:12],
+        dtype=record.get("dtype", "?"),
+        device=record.get("device", "?"),
+        seconds=f"{float(durations.get('total', 0.0)):.1f}",
+    )
+    return (
+        f'<p class="record"><span>{escape(say("record"))}</span> {escape(line)} · '
+        f'<a href="/jobs/{escape(job_id)}/result.json">{escape(say("json"))}</a></p>'
+    )
+
+
+# --- summaries -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDocument:
+    """What the summary view needs of a document: `pages` holds at least the pages with evidence."""
+
+    document: Document
+    pages: Mapping[int, Page]
+
+
+def page_count(say: Words, count: int) -> str:
+    return say("one_page") if count == 1 else say("pages", count=count)
+
+
+def summary(
+    say: Words,
+    job: Job,
+    payload: Mapping[str, Any],
+    record: Mapping[str, Any],
+    shown: ShownDocument,
+) -> str:
+    sentences = payload["summary"]
+    items = "".join(_sentence(say, number, item) for number, item in enumerate(sentences))
+    proved = {proof["page"] for item in sentences for proof in item["evidence"]}
+    return (
+        f'<article class="job" data-status="succeeded">'
+        f"{job_head(say, job, page_count(say, shown.document.page_count))}"
+        f'<div class="two"><section class="summary" aria-label="{escape(say("summary"))}">'
+        f"<ol>{items}</ol>{coverage(say, payload['coverage'], proved)}"
+        f"{record_line(say, job.id, record)}</section>"
+        f"{viewer(say, shown, sentences)}</div></article>"
+    )
+
+
+def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
+    proofs = item["evidence"]
+    cites = " ".join(
+        f'<span class="cite">{escape(say("page_number", page=proof["page"]))}</span>'
+        for proof in proofs
+    )
+    warning = "" if item.get("supported", True) else f"<em>{escape(say('unsupported'))}</em>"
+    text = f"{escape(item['text'])} {cites}{warning}"
+    if not proofs:
+        return f"<li><p>{text}</p></li>"
+    first = proofs[0]["page"]
+    return (
+        f'<li><button type="button" class="sentence" data-sentence="{number}" '
+        f'data-page="{int(first)}" title="{escape(say("show_on_page", page=first))}">'
+        f"{text}</button></li>"
+    )
+
+
+def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
+    """The map of the document: which pages were read, which failed, which hold a proof."""
+    pages, failed = int(covered["pages"]), {int(page) for page in covered["failed"]}
+    if pages == 0:
+        return ""
+    words = _coverage_words(say, pages, len(failed))
+    step = -(-pages // COVERAGE_CELLS)
+    cells = "".join(
+        _cell(say, first, min(first + step - 1, pages), failed, proved)
+        for first in range(1, pages + 1, step)
+    )
+    return (
+        f'<div class="coverage"><h3>{escape(say("coverage"))}</h3><p>{escape(words)}</p>'
+        f'<div class="cells">{cells}</div></div>'
+    )
+
+
+def _coverage_words(say: Words, pages: int, failed: int) -> str:
+    if failed:
+        return say("coverage_some", read=pages - failed, pages=pages, failed=failed)
+    return say("coverage_one") if pages == 1 else say("coverage_all", pages=pages)
+
+
+def _cell(say: Words, first: int, last: int, failed: set[int], proved: set[int]) -> str:
+    here = range(first, last + 1)
+    state = (
+        "failed"
+        if any(page in failed for page in here)
+        else "proof"
+        if any(page in proved for page in here)
+        else "read"
+    )
+    place = (
+        say("coverage_pages", first=first)
+        if first == last
+        else say("coverage_range", first=first, last=last)
+    )
+    words = escape(f"{place}: {say('coverage_' + state)}")
+    target = next((page for page in here if page in proved), first)
+    return (
+        f'<button type="button" class="cell {state}" data-page="{target}" '
+        f'title="{words}" aria-label="{words}"></button>'
+    )
+
+
+def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, Any]]) -> str:
+    """The page beside the summary; `viewer.js` loads pages and draws the marks."""
+    document = shown.document
+    marks = [
+        {
+            "sentence": number,
+            "page": proof["page"],
+            "quote": proof["quote"],
+            "boxes": _percentages(proof.get("boxes") or (), shown.pages.get(proof["page"])),
+        }
+        for number, item in enumerate(sentences)
+        for proof in item["evidence"]
+    ]
+    first = marks[0]["page"] if marks else 1
+    data = {
+        "source": f"/pages/{document.sha256}/",
+        "kind": "text" if document.media_type.is_text else "image",
+        "total": document.page_count,
+        "marks": marks,
+        "alt": say("page"),
+    }
+    return (
+        f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="{first}" '
+        f'aria-label="{escape(document.name)}"><div class="tools">'
+        f'<button type="button" data-step="-1" aria-label="{escape(say("previous_page"))}">‹</button>'
+        f'<label>{escape(say("page"))} <input type="number" min="1" max="{document.page_count}" '
+        f'value="{first}" inputmode="numeric"></label>'
+        f"<span>{escape(say('page_of', total=document.page_count))}</span>"
+        f'<button type="button" data-step="1" aria-label="{escape(say("next_page"))}">›</button>'
+        f'</div><div class="paper" tabindex="0"></div></section>'
+    )
+
+
+def _percentages(boxes: Iterable[Sequence[float]], page: Page | None) -> list[list[float]]:
+    """Boxes as [left, top, width, height] in percent of their page."""
+    if page is None or not page.width or not page.height:
+        return []
+    shown = [shown_box(page, (x0, y0, x1, y1)) for x0, y0, x1, y1 in boxes]
+    return [
+        [
+            round(100 * x0 / page.width, 3),
+            round(100 * y0 / page.height, 3),
+            round(100 * (x1 - x0) / page.width, 3),
+            round(100 * (y1 - y0) / page.height, 3),
+        ]
+        for x0, y0, x1, y1 in shown
+    ]
+
+
+# --- listings --------------------------------------------------------------------------------
+
+
+def verdict(
+    say: Words,
+    job: Job,
+    listing: Listing,
+    payload: Mapping[str, Any],
+    record: Mapping[str, Any],
+    photos: Sequence[Page | None],
+) -> str:
+    """`photos`: the page of each photo of the listing, None where it is gone."""
+    claims = payload["claims"]
+    return (
+        f'<article class="job" data-status="succeeded">{job_head(say, job)}'
+        f"{_verdict_headline(say, payload)}"
+        f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
+        f"<section>{listing_words(say, listing, claims)}{_claim_table(say, claims)}"
+        f"{record_line(say, job.id, record)}</section></div></article>"
+    )
+
+
+def _verdict_headline(say: Words, payload: Mapping[str, Any]) -> str:
+    labels = [claim["label"] for claim in payload["claims"]]
+    counts = say(
+        "verdict_counts",
+        supported=labels.count(Label.SUPPORTED),
+        refuted=labels.count(Label.REFUTED),
+        unseen=labels.count(Label.NOT_ENOUGH_INFO),
+    )
+    name = payload["verdict"]
+    score = say("score", score=f"{float(payload['score']):.0%}")
+    return (
+        f'<div class="verdict {escape(name)}"><p class="headline">{escape(say(name))}</p>'
+        f"<p>{escape(score)} · {escape(counts)}</p></div>"
+    )
+
+
+def _claim_table(say: Words, claims: Sequence[Mapping[str, Any]]) -> str:
+    heads = "".join(
+        f"<th scope=col>{escape(say(name))}</th>"
+        for name in ("claim", "attribute", "verdict", "probability")
+    )
+    rows = "".join(_claim_row(say, number, claim) for number, claim in enumerate(claims))
+    return f'<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
+    words, evidence = escape(claim["text"]), claim["evidence"]
+    if evidence:
+        photo = int(evidence[0]["image"])
+        title = escape(say("show_on_photo", number=photo))
+        words = (
+            f'<button type="button" class="sentence" data-sentence="{number}" '
+            f'data-page="{photo}" title="{title}">{words}</button>'
+        )
+    probability = float(claim["probability"])
+    return (
+        f"<tr><td>{words}</td><td>{escape(claim.get('attribute') or '')}</td>"
+        f'<td><span class="label {escape(claim["label"])}">{escape(say(claim["label"]))}</span></td>'
+        f'<td class="probability"><span>{probability:.0%}</span>'
+        f'<i class="{escape(claim["label"])}" style="width:{round(100 * probability)}%"></i></td></tr>'
+    )
+
+
+def listing_words(say: Words, listing: Listing, claims: Sequence[Mapping[str, Any]]) -> str:
+    """The listing as it was offered, its claims coloured by their label."""
+    attributes = "".join(
+        f"<dt>{escape(name)}</dt><dd>{_coloured(value, _about(claims, name))}</dd>"
+        for name, value in listing.attributes.items()
+    )
+    description = f"<p>{_coloured(listing.description, claims)}</p>" if listing.description else ""
+    return (
+        f'<div class="offer"><h3>{_coloured(listing.title, claims)}</h3>{description}'
+        f"{f'<dl>{attributes}</dl>' if attributes else ''}</div>"
+    )
+
+
+def _about(claims: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    return [claim for claim in claims if claim.get("attribute") == name]
+
+
+def _coloured(text: str, claims: Sequence[Mapping[str, Any]]) -> str:
+    """`text` with the first place of each claim marked; marks never overlap, longer claims win."""
+    taken: list[tuple[int, int, str]] = []
+    for claim in sorted(claims, key=lambda claim: -len(claim["text"])):
+        found = re.search(re.escape(claim["text"]), text, re.IGNORECASE) if claim["text"] else None
+        if found and all(found.end() <= start or end <= found.start() for start, end, _ in taken):
+            taken.append((found.start(), found.end(), claim["label"]))
+    pieces, done = [], 0
+    for start, end, label in sorted(taken):
+        pieces.append(escape(text[done:start]))
+        pieces.append(f'<mark class="{escape(label)}">{escape(text[start:end])}</mark>')
+        done = end
+    return "".join([*pieces, escape(text[done:])])
+
+
+def _photo_viewer(
+    say: Words,
+    listing: Listing,
+    claims: Sequence[Mapping[str, Any]],
+    photos: Sequence[Page | None],
+) -> str:
+    marks = [
+        {
+            "sentence": number,
+            "page": proof["image"],
+            "label": claim["label"],
+            "boxes": _percentages(
+                [proof["box"]] if proof.get("box") else [], _at(photos, proof["image"])
+            ),
+        }
+        for number, claim in enumerate(claims)
+        for proof in claim["evidence"]
+    ]
+    data = {
+        "sources": [f"/pages/{sha256}/1" for sha256 in listing.photos],
+        "kind": "image",
+        "total": len(listing.photos),
+        "marks": marks,
+        "alt": say("photo_number", number="").strip(),
+    }
+    thumbs = (
+        "".join(
+            f'<button type="button" data-page="{number}" '
+            f'aria-label="{escape(say("photo_number", number=number))}">'
+            f'<img src="/pages/{escape(sha256)}/1" alt="" loading="lazy"></button>'
+            for number, sha256 in enumerate(listing.photos, start=1)
+        )
+        if len(listing.photos) > 1
+        else ""
+    )
+    return (
+        f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="1" '
+        f'aria-label="{escape(say("photos"))}"><div class="paper" tabindex="0"></div>'
+        f'<div class="thumbs">{thumbs}</div></section>'
+    )
+
+
+def _at(photos: Sequence[Page | None], number: int) -> Page | None:
+    return photos[number - 1] if 1 <= number <= len(photos) else None
+
+
+def thumbnails(say: Words, sha256s: Sequence[str]) -> str:
+    """The photos that were added to the form."""
+    pictures = "".join(
+        f'<img src="/pages/{escape(sha256)}/1" alt="{escape(say("photo_number", number=number))}">'
+        for number, sha256 in enumerate(sha256s, start=1)
+    )
+    return f'<div class="thumbs">{pictures}</div>' if pictures else ""
+
+
+# --- lists -----------------------------------------------------------------------------------
+
+#: The page that shows a job of each task.
+PAGE_OF = {TaskName.SUMMARIZE: "documents", TaskName.CHECK_LISTING: "listings"}
+
+
+def job_url(language: Language, job: Job) -> str:
+    return url(language, PAGE_OF[job.task], job=job.id)
+
+
+def recent(say: Words, title: str, empty: str, jobs: Sequence[tuple[Job, str]]) -> str:
+    """Cards of jobs, newest first, with the headline of their result."""
+    if not jobs:
+        return f'<p class="empty">{escape(empty)}</p>'
+    cards = "".join(_card(say, job, headline) for job, headline in jobs)
+    return f'<section class="recent"><h2>{escape(title)}</h2><ul>{cards}</ul></section>'
+
+
+def _card(say: Words, job: Job, headline: str) -> str:
+    if job.status.is_final:
+        body = f"<p>{escape(headline or job.error)}</p>"
+    else:
+        body = progress_bar(say, job)
+    return (
+        f'<li><a class="card" href="{escape(job_url(say.language, job))}">'
+        f"<strong>{escape(job.label)}</strong>"
+        f"<small>{status_chip(say, job)} {time_of(job.created_at)}</small>{body}</a></li>"
+    )
+
+
+def result_table(say: Words, rows: Sequence[tuple[Job, str]]) -> str:
+    heads = "".join(
+        f"<th scope=col>{escape(say(name))}</th>" for name in ("name", "outcome", "status", "when")
+    )
+    body = "".join(
+        f'<tr><td><a href="{escape(job_url(say.language, job))}">{escape(job.label)}</a>'
+        f"<small>{escape(say(PAGE_OF[job.task]))}</small></td>"
+        f"<td>{escape(headline or job.error)}</td><td>{status_chip(say, job)}</td>"
+        f"<td>{time_of(job.created_at)}</td></tr>"
+        for job, headline in rows
+    )
+    return (
+        f'<div class="scroll"><table class="rows results"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def pager(say: Words, *, first: int, shown: int, count: int, back: str, on: str) -> str:
+    """Links to the neighbouring parts of a long list; `back` and `on` are addresses or empty."""
+    if shown >= count:
+        return ""
+    links = (
+        (f'<a href="{escape(back)}">{escape(say("earlier_rows"))}</a>' if back else ""),
+        escape(say("range", first=first + 1, last=first + shown, count=count)),
+        (f'<a href="{escape(on)}">{escape(say("later_rows"))}</a>' if on else ""),
+    )
+    return f'<p class="pager">{" · ".join(link for link in links if link)}</p>'
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """One row of a batch: what was asked, and what came of it."""
+
+    number: int
+    asked: str
+    job: Job | None
+    outcome: str
+    error: str
+
+
+def batch_done(batch: Batch) -> int:
+    return sum(count for status, count in batch.counts.items() if status.is_final) + batch.rejected
+
+
+def batch_head(say: Words, batch: Batch) -> str:
+    done = batch_done(batch)
+    words = [say("batch_progress", done=done, rows=batch.rows)]
+    if failed := batch.counts.get(Status.FAILED, 0):
+        words.append(say("batch_failed", count=failed))
+    if batch.rejected:
+        words.append(say("batch_rejected", count=batch.rejected))
+    return (
+        f'<article class="job" data-status="{"succeeded" if done >= batch.rows else "running"}">'
+        f'<header class="job-head"><h2>{escape(batch.name)}</h2><p class="facts">'
+        f"{escape(say('task_' + batch.task.value))} · {time_of(batch.created_at)} · "
+        f'<a class="button" href="/batches/{escape(batch.id)}/results.csv" download>'
+        f"{escape(say('download_csv'))}</a></p></header>"
+        f"{_bar(done / batch.rows if batch.rows else 1.0, ' · '.join(words))}</article>"
+    )
+
+
+def batch_table(say: Words, rows: Sequence[ShownRow]) -> str:
+    heads = "".join(
+        f"<th scope=col>{escape(say(name))}</th>" for name in ("row", "input", "status", "outcome")
+    )
+    body = "".join(_batch_row(say, row) for row in rows)
+    return (
+        f'<div class="scroll"><table class="rows batch"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _batch_row(say: Words, row: ShownRow) -> str:
+    asked = escape(row.asked)
+    if row.job is not None:
+        asked = f'<a href="{escape(job_url(say.language, row.job))}">{asked or "—"}</a>'
+    chip = (
+        status_chip(say, row.job)
+        if row.job is not None
+        else f'<span class="chip failed">{escape(say("failed"))}</span>'
+    )
+    wrong = ' class="wrong"' if row.error else ""
+    return (
+        f"<tr><td>{row.number + 1}</td><td>{asked}</td><td>{chip}</td>"
+        f"<td{wrong}>{escape(row.error or row.outcome)}</td></tr>"
+    )
+
+
+def recent_batches(say: Words, batches: Sequence[Batch]) -> str:
+    if not batches:
+        return f'<p class="empty">{escape(say("batch_empty"))}</p>'
+    cards = "".join(
+        f'<li><a class="card" href="{escape(url(say.language, "batch", batch=batch.id))}">'
+        f"<strong>{escape(batch.name)}</strong><small>{escape(say('task_' + batch.task.value))} "
+        f"{time_of(batch.created_at)}</small>"
+        f"<p>{escape(say('batch_progress', done=batch_done(batch), rows=batch.rows))}</p></a></li>"
+        for batch in batches
+    )
+    return f'<section class="recent"><h2>{escape(say("recent_batches"))}</h2><ul>{cards}</ul></section>'

@@ -1,0 +1,268 @@
+"""Every word that the pages say, in English and Chinese side by side.
+
+A page is built once for each language (`/en/…`, `/zh/…`) and asks its `Words` for what it says. An
+unknown key is a KeyError: there is no silent fallback from one language to the other. Words of files,
+listings and models never come from here.
+"""
+
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+#: key -> (English, Chinese). Placeholders are those of str.format.
+WORDS: Mapping[str, tuple[str, str]] = {
+    # frame
+    "documents": ("Documents", "文档"),
+    "listings": ("Listing check", "商品核对"),
+    "batch": ("Batch", "批量"),
+    "results": ("Results", "结果"),
+    "other_language": ("中文", "English"),
+    "skip": ("Skip to content", "跳到正文"),
+    "source": ("Source code (AGPL-3.0-or-later)", "源代码（AGPL-3.0-or-later）"),
+    "footer": (
+        "Everything stays on this machine. mmapp {version}",
+        "所有内容都留在本机。mmapp {version}",
+    ),
+    "answering": ("Answers come from the checkpoint “{name}”.", "由检查点“{name}”作答。"),
+    "problem": (
+        "Something went wrong here (number {number} in the log).",
+        "这里出错了（日志编号 {number}）。",
+    ),
+    "no_worker": (
+        "No worker is ready yet: jobs wait in the queue until one is.",
+        "还没有就绪的工作进程：任务会在队列中等待。",
+    ),
+    "open": ("Open", "打开"),
+    "samples": ("Try a sample", "试试样例"),
+    # status
+    "queued": ("waiting", "等待中"),
+    "running": ("running", "进行中"),
+    "succeeded": ("done", "完成"),
+    "failed": ("failed", "失败"),
+    "cancelled": ("cancelled", "已取消"),
+    "cancel": ("Cancel", "取消"),
+    "retry": ("Try again", "重试"),
+    "cancelling": ("Stopping…", "正在停止…"),
+    "waiting_long": ("Waiting for a worker", "等待工作进程"),
+    # progress
+    "pages_of": ("{done} of {total} pages", "第 {done} / {total} 页"),
+    "units_of": ("{done} of {total} {unit}", "{done} / {total} {unit}"),
+    "eta_s": ("about {n} s left", "约剩 {n} 秒"),
+    "eta_min": ("about {n} min left", "约剩 {n} 分钟"),
+    "eta_h": ("about {n} h left", "约剩 {n} 小时"),
+    "phase_reading": ("Reading", "阅读"),
+    "phase_choosing": ("Choosing sentences", "挑选句子"),
+    "phase_checking": ("Checking claims", "核对说法"),
+    "unit_tokens": ("tokens", "词元"),
+    "unit_sentences": ("sentences", "句"),
+    "unit_claims": ("claims", "条说法"),
+    "unit_pages": ("pages", "页"),
+    # documents
+    "documents_lead": (
+        "Summaries in which every sentence is shown on its page.",
+        "摘要中的每一句话，都在原文页面上标出。",
+    ),
+    "files": ("PDF, image, text or Markdown files", "PDF、图片、文本或 Markdown 文件"),
+    "password": ("Password (only for locked PDFs)", "密码（仅加密的 PDF 需要）"),
+    "sentences": ("Sentences", "句数"),
+    "summarize": ("Summarise", "生成摘要"),
+    "another_document": ("Summarise a document", "为文档生成摘要"),
+    "recent_documents": ("Recent documents", "最近的文档"),
+    "recent_listings": ("Recent listings", "最近的商品"),
+    "recent_batches": ("Recent batches", "最近的批次"),
+    "documents_empty": (
+        "Nothing here yet. Choose a file above, or try a sample.",
+        "还没有文档。请在上方选择文件，或试试样例。",
+    ),
+    "choose_files": ("Choose at least one file first.", "请先选择至少一个文件。"),
+    "too_many_files": (
+        "{count} files at once are more than {limit}; send them in parts.",
+        "一次 {count} 个文件超过上限 {limit}，请分批上传。",
+    ),
+    "still_uploading": ("Reading the files…", "正在读取文件…"),
+    "file_problem": ("{name}: {problem}", "{name}：{problem}"),
+    "problems": ("These could not be read", "以下文件无法读取"),
+    "summary": ("Summary", "摘要"),
+    "page": ("Page", "页"),
+    "page_number": ("p. {page}", "第 {page} 页"),
+    "page_of": ("of {total}", "/ {total}"),
+    "previous_page": ("Previous page", "上一页"),
+    "next_page": ("Next page", "下一页"),
+    "pages": ("{count} pages", "{count} 页"),
+    "one_page": ("1 page", "1 页"),
+    "unsupported": ("not proved", "未能证实"),
+    "show_on_page": ("Show on page {page}", "在第 {page} 页中显示"),
+    "coverage": ("Pages read", "已读页面"),
+    "coverage_all": ("All {pages} pages were read.", "全部 {pages} 页均已阅读。"),
+    "coverage_one": ("The page was read.", "该页已阅读。"),
+    "coverage_some": (
+        "{read} of {pages} pages were read; {failed} could not be.",
+        "共 {pages} 页，已读 {read} 页；{failed} 页无法读取。",
+    ),
+    "coverage_proof": ("holds a proof", "含有依据"),
+    "coverage_read": ("read", "已读"),
+    "coverage_failed": ("not read", "未读"),
+    "coverage_pages": ("Page {first}", "第 {first} 页"),
+    "coverage_range": ("Pages {first}–{last}", "第 {first}–{last} 页"),
+    "document_gone": ("The document can't be shown: {problem}", "无法显示文档：{problem}"),
+    "record": ("What made this", "生成信息"),
+    "record_line": (
+        "{checkpoint} ({weights}) in {dtype} on {device}, {seconds} s",
+        "{checkpoint}（{weights}），{dtype}，{device}，{seconds} 秒",
+    ),
+    "json": ("Result as JSON", "结果 JSON"),
+    "link": ("Link to this job", "此任务的链接"),
+    # listings
+    "listings_lead": (
+        "Every claim of a listing, checked against its photos.",
+        "将商品描述中的每一条说法与照片核对。",
+    ),
+    "photos": ("Photos", "照片"),
+    "title": ("Title", "标题"),
+    "description": ("Description", "描述"),
+    "attributes": ("Attributes, one on each line: name = value", "属性，每行一条：名称 = 值"),
+    "attributes_example": ("color = dark blue\nmaterial = cotton", "颜色 = 深蓝\n材质 = 棉"),
+    "title_example": ("Blue cotton T-shirt", "蓝色纯棉 T 恤"),
+    "check": ("Check the listing", "核对商品"),
+    "another_listing": ("Check a listing", "核对一个商品"),
+    "add_photo": ("Add at least one photo first.", "请先添加至少一张照片。"),
+    "add_title": ("Give the listing a title first.", "请先填写标题。"),
+    "not_a_photo": ("This is {kind}, not a photo.", "这是 {kind}，不是照片。"),
+    "clear_photos": ("Remove the photos", "移除照片"),
+    "bad_attribute": (
+        "“{line}” is no attribute; write name = value.",
+        "“{line}”不是属性；请写成 名称 = 值。",
+    ),
+    "listings_empty": (
+        "Nothing here yet. Add a photo and a title above, or try a sample.",
+        "还没有商品。请在上方添加照片和标题，或试试样例。",
+    ),
+    "consistent": ("Photos and words agree", "照片与文字相符"),
+    "inconsistent": ("Photos and words disagree", "照片与文字不符"),
+    "uncertain": ("The photos don't settle it", "照片无法判定"),
+    "score": ("Probability that they agree: {score}", "相符的概率：{score}"),
+    "verdict_counts": (
+        "{supported} supported, {refuted} refuted, {unseen} not to be seen",
+        "{supported} 条证实，{refuted} 条不符，{unseen} 条看不出",
+    ),
+    "SUPPORTED": ("supported", "证实"),
+    "REFUTED": ("refuted", "不符"),
+    "NOT_ENOUGH_INFO": ("not to be seen", "看不出"),
+    "claim": ("Claim", "说法"),
+    "attribute": ("About", "属性"),
+    "verdict": ("Verdict", "结论"),
+    "probability": ("Probability", "概率"),
+    "photo_number": ("Photo {number}", "照片 {number}"),
+    "show_on_photo": ("Show on photo {number}", "在照片 {number} 中显示"),
+    "the_listing": ("The listing", "商品"),
+    # batch
+    "batch_lead": (
+        "A table of listings or documents, all sent at once.",
+        "一次提交整张商品表或文档表。",
+    ),
+    "batch_files": (
+        "A zip with a CSV and its files, or a CSV together with its files",
+        "包含 CSV 及其文件的 zip，或 CSV 与其文件一起上传",
+    ),
+    "batch_help": (
+        "Listings: columns id, image, title, description; every further column is an attribute; "
+        "several images are separated by |. Documents: columns id, document.",
+        "商品：列 id、image、title、description，其余各列为属性；多张图片用 | 分隔。"
+        "文档：列 id、document。",
+    ),
+    "batch_task": ("Task", "任务"),
+    "task_summarize": ("Summarise documents", "文档摘要"),
+    "task_check_listing": ("Check listings", "核对商品"),
+    "start_batch": ("Start the batch", "开始批量"),
+    "another_batch": ("Start a batch", "开始一个批次"),
+    "batch_empty": (
+        "No batch yet. Choose a CSV or a zip above.",
+        "还没有批次。请在上方选择 CSV 或 zip。",
+    ),
+    "batch_progress": ("{done} of {rows} rows done", "{rows} 行中已完成 {done} 行"),
+    "batch_rejected": ("{count} could not be read", "{count} 行无法读取"),
+    "batch_failed": ("{count} failed", "{count} 行失败"),
+    "download_csv": ("Download the results (CSV)", "下载结果（CSV）"),
+    "row": ("Row", "行"),
+    "input": ("Input", "输入"),
+    "outcome": ("Outcome", "结果"),
+    "choose_table": ("Choose a CSV or a zip first.", "请先选择 CSV 或 zip 文件。"),
+    "one_table": (
+        "Choose one zip, or one CSV with its files; here are {count} tables.",
+        "请选择一个 zip，或一个 CSV 及其文件；现有 {count} 个表格。",
+    ),
+    # results
+    "results_lead": (
+        "Everything that was asked here, and what came out.",
+        "这里问过的一切，以及得到的结果。",
+    ),
+    "search": ("Words in the name or the result", "名称或结果中的词语"),
+    "task": ("Task", "任务"),
+    "status": ("Status", "状态"),
+    "any": ("any", "不限"),
+    "since": ("From (YYYY-MM-DD)", "从（YYYY-MM-DD）"),
+    "until": ("To (YYYY-MM-DD)", "到（YYYY-MM-DD）"),
+    "find": ("Search", "搜索"),
+    "bad_date": (
+        "“{text}” is no date; write it as 2026-11-22.",
+        "“{text}”不是日期；请写成 2026-11-22。",
+    ),
+    "found": ("{count} found", "找到 {count} 条"),
+    "found_one": ("1 found", "找到 1 条"),
+    "results_none": (
+        "Nothing matches. Try fewer words, or clear the filters.",
+        "没有匹配的结果。请减少词语，或清除筛选条件。",
+    ),
+    "results_empty": (
+        "No results yet. Summarise a document or check a listing first.",
+        "还没有结果。请先为文档生成摘要，或核对一个商品。",
+    ),
+    "newer": ("Newer", "较新"),
+    "older": ("Older", "较旧"),
+    "earlier_rows": ("Earlier rows", "前面的行"),
+    "later_rows": ("Later rows", "后面的行"),
+    "range": ("{first}–{last} of {count}", "第 {first}–{last} 条，共 {count} 条"),
+    "name": ("Name", "名称"),
+    "when": ("When", "时间"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of one language: `say("pages", count=3)`."""
+
+    language: Language
+
+    def __call__(self, key: str, **values: object) -> str:
+        text = WORDS[key][LANGUAGES.index(self.language)]
+        return text.format(**values) if values else text
+
+    def or_plain(self, key: str, plain: str) -> str:
+        """For names that come from outside (a phase, a unit): ours if known, else as it came."""
+        return self(key) if key in WORDS else plain
+
+
+def preferred_language(cookie: str | None, accept_language: str) -> Language:
+    """The language of a browser: its own choice (cookie), else the first that we speak."""
+    if cookie in LANGUAGES:
+        return cookie
+    wishes: list[tuple[float, Language]] = []
+    for item in accept_language.split(","):
+        tag, _, weight = item.strip().partition(";q=")
+        primary = tag.split("-")[0].lower()
+        if primary in LANGUAGES:
+            wishes.append((_quality(weight), primary))
+    return max(wishes, key=lambda wish: wish[0])[1] if wishes else "en"
+
+
+def _quality(weight: str) -> float:
+    try:
+        return float(weight) if weight else 1.0
+    except ValueError:
+        return 0.0
