@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from model.image import ImageProcessor
-from model.prompt import ask, end_turn, open_turn
+from model.prompt import Part, ask, end_turn, open_turn
 from model.tokenizer import Tokenizer
 from model.train.documents import Sentence, TextDocument, gain, sentences
 from model.train.listings import Catalogue, Claim, Photo, augment
@@ -29,6 +30,7 @@ RANK_TEMPERATURE = 0.07  # of the gains that become shares of the rivals' probab
 GOOD_SHARE = 0.9  # of the best sentence's gain: as good an answer as the best
 LEAST_GAIN = 0.12  # a summary of which no sentence says more teaches nothing
 ANSWERED_SHARE = 0.12  # of the branches, those that show the answer and the end of the turn
+SECOND_PHOTO_SHARE = 0.12  # of the listings, those with another photo of the same product
 SUMMARY_MIX = ("papers", "en", "zh", "papers", "en", "zh", "papers", "en", "zh", "papers")
 
 
@@ -87,6 +89,9 @@ class Curriculum:
             for words in {self._yes, self._no, *self._truths.values()}
         }
         self._photos = Stream(photos, f"{seed}/photos")
+        self._photos_of: dict[str, list[Photo]] = defaultdict(list)
+        for photo in photos:
+            self._photos_of[photo.product].append(photo)
         self._labels = Stream(photos, f"{seed}/labels")
         self._texts = Stream(documents, f"{seed}/texts")
         groups = {name: [d for d in documents if _group(d) == name] for name in set(SUMMARY_MIX)}
@@ -130,11 +135,13 @@ class Curriculum:
         photo = self._photos.item(number)
         chance = random.Random(f"{self._seed}/listing/{number}")
         words = self.prompts["check_listing"]
-        opened = open_turn(
-            [words["photo"].format(number=1), augment(photo.open(), chance)],
-            self.tokenizer,
-            self.image_processor,
-        )
+        shown = [photo]
+        if chance.random() < SECOND_PHOTO_SHARE:
+            shown.append(chance.choice(self._photos_of[photo.product]))
+        parts: list[Part] = []
+        for place, one in enumerate(shown, start=1):
+            parts += [words["photo"].format(number=place), augment(one.open(), chance)]
+        opened = open_turn(parts, self.tokenizer, self.image_processor)
         row = Row(opened.token_ids, opened.tiles_N3SS)
         claims = self.catalogue.claims(photo, phase.claims, chance)
         chance.shuffle(claims)

@@ -21,10 +21,14 @@ from PIL import Image, ImageEnhance
 
 from model.train.chinese import COLOURS, NAMES
 
-TITLES = {"en": ("title", "product", "name"), "zh": ("标题", "产品", "商品名称")}
-KINDS = {"en": ("category", "type", "title"), "zh": ("类别", "种类", "标题")}
-DESCRIPTIONS = {"en": ("description",), "zh": ("描述",)}
-COLOUR_WORDS = {"en": ("color", "colour"), "zh": ("颜色",)}
+# The application calls what stands in a listing's title and description "title" and "description"
+# in every language; other attributes are called what the seller calls them.
+TITLES = {
+    "en": ("title", "title", "title", "product", "name"),
+    "zh": ("title", "title", "title", "标题", "产品", "商品名称"),
+}
+KINDS = {"en": ("category", "type", "title"), "zh": ("类别", "种类", "title")}
+COLOUR_WORDS = {"en": ("color", "colour", "description"), "zh": ("颜色", "color")}
 UNSEEN = (
     ("en", "price", "Costs {n} dollars."),
     ("en", "description", "Two-year warranty included."),
@@ -79,7 +83,8 @@ class Claim:
 def read_photos(data: Path, split: str) -> list[Photo]:
     """All listing photos of a split ('train' or 'val'), in file order."""
     folder = data / "listings"
-    rows = [json.loads(line) for line in (folder / f"{split}.jsonl").open(encoding="utf-8")]
+    lines = (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     return [
         Photo(
             row["id"], row["source"], row["product"], row["category"], row["description"],
@@ -162,7 +167,7 @@ class Catalogue:
         return [Claim(attribute, _in(lang, self.category[other]), "no")]
 
     def _description(self, photo: Photo, chance: random.Random) -> list[Claim]:
-        attribute = chance.choice(DESCRIPTIONS["en"])
+        attribute = "description"
         own = self._descriptions[photo.product]
         kind = chance.choice(("same category", "other category", "other category"))
         other = self.other_product(photo, kind, chance)
@@ -207,7 +212,7 @@ def colour_shares(picture: Image.Image) -> dict[str, float]:
     """How much of the picture's middle has each named colour (the shares sum to 1)."""
     width, height = picture.size
     middle = picture.crop((width * 3 // 10, height * 3 // 10, width * 7 // 10, height * 7 // 10))
-    hsv = np.asarray(middle.resize((24, 24)).convert("HSV"), dtype=np.int16).reshape(-1, 3)
+    hsv = np.asarray(middle.resize((24, 24)).convert("HSV"), dtype=np.int32).reshape(-1, 3)
     hue, saturation, value = hsv[:, 0] * 360 // 255, hsv[:, 1], hsv[:, 2]
     names = np.full(len(hsv), "grey", dtype=object)
     coloured = saturation > 60
@@ -229,7 +234,7 @@ _HUES = (
 def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
     """A random crop, mirror image, light and erased patch of a photo. Hues stay as they are."""
     width, height = picture.size
-    share = chance.uniform(0.45, 1.0) ** 0.5
+    share = chance.uniform(0.6, 1.0) ** 0.5
     stretch = chance.uniform(0.85, 1.18)
     wide = min(width, max(16, round(width * share * stretch)))
     high = min(height, max(16, round(height * share / stretch)))
@@ -237,12 +242,12 @@ def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
     picture = picture.crop((left, top, left + wide, top + high))
     if chance.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if chance.random() < 0.3:
-        picture = picture.rotate(chance.uniform(-15, 15), Image.Resampling.BILINEAR)
+    if chance.random() < 0.15:
+        picture = picture.rotate(chance.uniform(-12, 12), Image.Resampling.BILINEAR)
     picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.7, 1.3))
     picture = ImageEnhance.Contrast(picture).enhance(chance.uniform(0.75, 1.25))
     picture = ImageEnhance.Color(picture).enhance(chance.uniform(0.7, 1.3))
-    if chance.random() < 0.35:
+    if chance.random() < 0.2:
         _erase(picture, chance)
     return picture
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -37,7 +38,6 @@ from model.transformer import Transformer
 MOST_TOKENS = 8192  # of one pass, filled up: bounds memory
 LABEL_SMOOTHING = 0.1
 ANSWER_SMOOTHING = 0.02
-LOG_EVERY = 10  # steps
 
 Say = Callable[[str], None]
 
@@ -76,21 +76,24 @@ class Run:
         self.optimizer = Optimizer(modules, recipe.optimizer)
         self.drawn: dict[str, int] = defaultdict(int)  # rows of each kind drawn so far
         self.step = 0
+        self._stopping = False
         self._restore()
 
     def train(self, until: float = float("inf")) -> None:
-        """All steps that are left, or as many as begin before the clock time `until`."""
+        """All steps that are left, or those that begin before the clock time `until` or SIGTERM."""
+        before = signal.signal(signal.SIGTERM, self._stop)
         tally, saved = Tally(self), time.monotonic()
-        while self.step < self.recipe.steps and time.time() < until:
+        while self.step < self.recipe.steps and time.time() < until and not self._stopping:
             losses = self._one_step()
             self.step += 1
             tally.add(losses)
-            if self.step % LOG_EVERY == 0 or self.step == self.recipe.steps:
+            if self.step % self.recipe.log_steps == 0 or self.step == self.recipe.steps:
                 tally.say()
             if time.monotonic() - saved > 60 * self.recipe.save_minutes:
                 self.save()
                 saved = time.monotonic()
         self.save()
+        signal.signal(signal.SIGTERM, before)
 
     def export(self, folder: Path) -> None:
         """The checkpoint as Hugging Face files."""
@@ -99,6 +102,9 @@ class Run:
         write_tokenizer(self.kit.vocabulary, folder, self.recipe.context_length)
         write_json(folder / "preprocessor_config.json", self.kit.image_processor.to_hf())
         write_json(folder / "generation_config.json", generation_config(self.kit.config))
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        self._stopping = True
 
     def save(self) -> None:
         """Write the state beside the old one, then put it in its place."""

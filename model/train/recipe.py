@@ -68,6 +68,7 @@ class Recipe:
     prompts: Path
     context_length: int
     save_minutes: float
+    log_steps: int
     tokenizer: TokenizerRecipe
     optimizer: OptimizerRecipe
     phases: tuple[Phase, ...]
