@@ -29,7 +29,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 _END = re.compile(
     rf"[.!?…]+{CLOSERS}(?=\s|$)|[。！？；…]+{CLOSERS}|(?<=[A-Za-z{CJK}])[.!?]+{CLOSERS}(?=[{CJK}])"
 )
-_OPENERS = " \t\n(\"'“‘[*_`「『（《【"
+_OPENERS = " \t\n(\"'“‘[*_「『（《【"
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[])(?:e\.g|i\.e|cf|vs|viz|ca|al|approx|resp|incl|figs?|abb|vgl|bzw|eqs?|secs?|tab|refs?|ch|chap"
     r"|vol|nos?|nr|pp?|eds?|dept|art|dr|mr|mrs|ms|prof|st|jr|sr|mt|gen|gov|sen|rep|capt|lt|col"

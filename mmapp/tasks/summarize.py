@@ -53,7 +53,7 @@ def summarize(
     with_words = [page for page in pages if page.text.strip()]
     if not with_words:
         raise NoText(_no_text(inputs))
-    failed = _failed_pages(inputs, pages)
+    failed = _failed_pages(inputs, pages, report)
     offered = _without_repeats(candidates(with_words))
     reading = _Reading(engine, inputs, with_words, offered, report)
     margins = reading.margins()
@@ -77,18 +77,23 @@ def summarize(
 
 
 def choose(sentences: Sequence[Sentence], margins: Sequence[float], count: int) -> list[int]:
-    """Indices of the best sentences in document order, no two of which say nearly the same."""
+    """Indices of the best sentences in document order.
+
+    What nearly repeats a better one is taken only where nothing else is left.
+    """
     chosen: list[int] = []
+    repetitions: list[int] = []
     said: list[set[str]] = []
     for index in sorted(range(len(sentences)), key=lambda index: (-margins[index], index)):
         if len(chosen) == count:
             break
         words = units(sentences[index].text)
         if any(len(words & other) > REPETITION * min(len(words), len(other)) for other in said):
+            repetitions.append(index)
             continue
         chosen.append(index)
         said.append(words)
-    return sorted(chosen)
+    return sorted(chosen + repetitions[: count - len(chosen)])
 
 
 class _Reading:
@@ -112,8 +117,8 @@ class _Reading:
             self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))
         longest = max(engine.count_tokens(question) for question in self._questions)
         room = room_for_text(engine, longest, self._picture_tokens)
-        self._portions = portions(list(self._texts.items()), room, self._page_tokens)
         self._pages_total = len(inputs.pages)
+        self._portions = portions(list(self._texts.items()), room, self._page_tokens)
         self._tokens_total = sum(sum(portion.tokens) for portion in self._portions)
         self._read = self._scored = 0
         self._seconds = {"reading": 0.0, "choosing": 0.0}
@@ -193,6 +198,7 @@ class _Reading:
             yield part
 
     def _page_tokens(self, number: int, text: str) -> int:
+        self._tell("preparing", number, self._pages_total, "pages", 0)
         (part,) = prompts.document_parts([(number, text)])
         return self._engine.count_tokens(part) + self._picture_tokens
 
@@ -234,11 +240,14 @@ def _proved(sentence: Sentence, pages: Sequence[PageText]) -> dict[str, Any]:
     }
 
 
-def _failed_pages(inputs: DocumentInput, pages: Sequence[PageText]) -> list[dict[str, Any]]:
+def _failed_pages(
+    inputs: DocumentInput, pages: Sequence[PageText], report: ReportProgress
+) -> list[dict[str, Any]]:
     """Pages that were not read, and why. An empty page has nothing to read and is no failure."""
     failed = []
     for page in pages:
         number = page.page.number
+        report(Progress("preparing", number, len(pages), "pages", 0, len(pages)))
         if page.page.error:
             failed.append({"page": number, "reason": page.page.error})
         elif not page.text.strip() and not _is_blank(inputs, page.page):

@@ -112,6 +112,12 @@ def test_what_nearly_repeats_a_chosen_sentence_is_not_chosen():
     assert texts(payload)[1] == "Visitors are welcome on every Sunday."
 
 
+def test_repetitions_fill_up_where_nothing_else_is_left():
+    page = text_page(1, "\n\n".join(f"Garden {n} has its own kind of bees." for n in range(5)))
+    assert len(texts(summarize(FakeEngine(likes("bees")), document(page), 3))) == 3
+    assert len(texts(summarize(FakeEngine(likes("bees")), document(page), 9))) == 5
+
+
 def test_all_sentences_are_scored_in_one_call_on_one_prefix():
     engine = FakeEngine(likes("bees"))
     payload = summarize(engine, document(pdf_page(1, ENGLISH)))
@@ -225,7 +231,7 @@ def test_progress_goes_from_the_first_page_to_the_last():
     assert choosing[-1].unit == "sentences"
 
 
-@pytest.mark.parametrize("phase", ["reading", "choosing"])
+@pytest.mark.parametrize("phase", ["preparing", "reading", "choosing"])
 def test_a_cancel_stops_the_task_in_every_phase(phase):
     def report(progress: Progress) -> None:
         if progress.phase == phase and progress.done > 0:
