@@ -26,6 +26,10 @@ MIN_COLUMN_LINES = 3
 MIN_LINE_WIDTH = 0.12
 #: Columns stand beside each other over at least this share of the shorter one's height.
 MIN_OVERLAP = 0.3
+#: Lines below each other overlap by up to this, and the parts of a formula step up by up to this,
+#: points.
+MAX_TOUCH = 4.0
+MAX_STEP_UP = 24.0
 #: Gutters that are tried on one page, best first, and columns that are sought inside columns.
 MAX_GUTTERS = 12
 MAX_DEPTH = 5
@@ -91,16 +95,28 @@ def _by_columns(
 
 
 def _downwards(chunks: list[Chunk]) -> list[Chunk]:
-    """From top to bottom; chunks beside each other keep the order in which they were drawn."""
+    """Runs of chunks from top to bottom; runs beside each other keep the order of drawing."""
+    runs = _runs(chunks)
+    boxes = [_joined(run).box for run in runs]
     bands: list[list[int]] = []
-    bottom = float("-inf")
-    for index in sorted(range(len(chunks)), key=lambda i: chunks[i].box[1]):
-        _, top, _, low = chunks[index].box
-        if top >= bottom:
+    bottom = -math.inf
+    for index in sorted(range(len(runs)), key=lambda i: boxes[i][1]):
+        _, top, _, low = boxes[index]
+        if top >= bottom - MAX_TOUCH:
             bands.append([])
         bands[-1].append(index)
         bottom = max(bottom, low)
-    return [chunks[index] for band in bands for index in sorted(band)]
+    return [chunk for band in bands for index in sorted(band) for chunk in runs[index]]
+
+
+def _runs(chunks: list[Chunk]) -> list[list[Chunk]]:
+    """Drawn one after the other downwards; the parts of a formula step up a little within one."""
+    runs: list[list[Chunk]] = []
+    for chunk in chunks:
+        if not runs or chunk.box[1] < runs[-1][-1].box[1] - MAX_STEP_UP:
+            runs.append([])
+        runs[-1].append(chunk)
+    return runs
 
 
 def _gutters(chunks: list[Chunk]) -> list[float]:

@@ -239,8 +239,23 @@ def _edges(boxes: list[Box], rotation: int) -> tuple[float, ...]:
         edges = [box[begin] for box in boxes] + [boxes[-1][end]]
         steps = (direction * (edges[i + 1] - edges[i]) for i in range(len(edges) - 1))
         if all(step >= -STEP_BACK * height for step in steps):
-            return tuple(_finite(edge) for edge in edges)
+            return tuple(_finite(edge) for edge in _spread(edges))
     return ()
+
+
+def _spread(edges: list[float]) -> list[float]:
+    """Where one glyph stands for several characters, MuPDF gives all its width to the first."""
+    spread = list(edges)
+    first = 0
+    while first < len(edges) - 1:
+        last = first + 1
+        while last < len(edges) - 1 and edges[last + 1] == edges[last]:
+            last += 1
+        step = (edges[last] - edges[first]) / (last - first)
+        for index in range(first + 1, last):
+            spread[index] = edges[first] + step * (index - first)
+        first = last
+    return spread
 
 
 def _box(box: tuple[float, ...]) -> Box:
