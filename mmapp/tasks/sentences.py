@@ -25,6 +25,7 @@ _WIDE = re.compile(rf"[{CJK}\u3001-\u303f\uff01-\uff60\u2018-\u201d\u2026]")
 _CJK = re.compile(f"[{CJK}]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,]*")
 _LETTER = re.compile(r"[^\W\d_]")
+_CODE = re.compile(r"`[^`]*`")
 
 _END = re.compile(
     rf"[.!?…]+{CLOSERS}(?=\s|$)|[。！？；…]+{CLOSERS}|(?<=[A-Za-z{CJK}])[.!?]+{CLOSERS}(?=[{CJK}])"
@@ -104,11 +105,11 @@ def candidates(pages: Sequence[PageText]) -> list[Sentence]:
     """The sentences worth quoting, in document order."""
     texts = {page.page.number: page.text for page in pages}
     found = [
-        (sentence, len(paragraph.lines))
+        (sentence, _is_wrapped(paragraph))
         for paragraph in paragraphs(pages)
         for sentence in _sentences(paragraph, texts)
     ]
-    proper = [sentence for sentence, lines in found if _is_quotable(sentence.text, lines)]
+    proper = [sentence for sentence, wrapped in found if _is_quotable(sentence.text, wrapped)]
     return (
         proper
         or [s for s, _ in found if _has_words(s.text) and len(s.text) <= MOST_CHARACTERS]
@@ -134,8 +135,14 @@ def _sentences(paragraph: Paragraph, texts: dict[int, str]) -> Iterator[Sentence
         yield Sentence(text[start:end], tuple(cut for cut in cuts if cut.start < cut.end))
 
 
-def _is_quotable(text: str, lines: int) -> bool:
-    if not _has_words(text) or len(text) > MOST_CHARACTERS:
+def _is_wrapped(paragraph: Paragraph) -> bool:
+    """Whether it is one text over several lines and not a list of short ones."""
+    widths = [len(line.text) for line in paragraph.lines]
+    return len(widths) > 1 and min(widths[:-1]) >= 0.7 * max(widths)
+
+
+def _is_quotable(text: str, wrapped: bool) -> bool:
+    if not _has_words(_CODE.sub("code", text)) or len(text) > MOST_CHARACTERS:
         return False
     if text[0].islower() or text[0] in ".,;:)]}|=，、）" or _LEADERS.search(text):
         return False
@@ -144,7 +151,7 @@ def _is_quotable(text: str, lines: int) -> bool:
     if ENDS_HERE.search(text):
         return True
     long_enough = BLOCK_CHARACTERS // (2 if _CJK.search(text) else 1)
-    return lines > 1 and len(text) >= long_enough and text[-1] not in ":："
+    return wrapped and len(text) >= long_enough and text[-1] not in ":："
 
 
 def _has_words(text: str) -> bool:

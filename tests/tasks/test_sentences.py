@@ -155,3 +155,16 @@ def test_a_document_in_small_letters_gives_its_sentences_all_the_same():
     assert offered(text_page(1, "bees fly home at night! and sleep.\n\nok")) == [
         "bees fly home at night! and sleep."
     ]
+
+
+def test_a_list_of_links_is_no_sentence_but_a_wrapped_text_without_full_stop_is():
+    links = (
+        "Walkthrough\nSetting up and invoicing sales prepayments\nFinance\nPersonalize your work"
+    )
+    wrapped = "A wrapped text that never ends with any mark at all\nbut that goes on over " + (
+        "to further lines of which\nthe last may be short"
+    )
+    assert offered(
+        text_page(1, links + "\n\n" + "See `http://a.b/c`.\n\nThis is one sentence.")
+    ) == ["This is one sentence."]
+    assert len(offered(pdf_page(1, wrapped + "\n\nThis is one sentence."))) == 2
