@@ -123,6 +123,8 @@ class Broker:
             raise BrokerDown("No Redis is known: start `mmapp up`, or set MMAPP_REDIS_URL")
         if self._app is None:
             self._app = make_app(self._url, self._job_seconds)
+            # Somebody waits: the first refusal is an answer, and the sweeper sends later.
+            self._app.conf.broker_transport_options |= {"max_retries": 0, "interval_start": 0}
         return self._app
 
     def _connected_redis(self) -> Redis:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def _read_cache(cache: Path) -> dict[str, str]:
 
 def _write_cache(cache: Path, known: Mapping[str, str]) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    fresh = cache.with_suffix(f".{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:8]}")
+    # Several may do this at once; the last one wins, and none is read half.
+    fresh = cache.with_suffix(f".{secrets.token_hex(4)}")
     fresh.write_text(json.dumps(known, indent=1))
     fresh.replace(cache)
 

@@ -648,7 +648,7 @@ class Jobs:
             repository.beat(worker, self.settings.lease_seconds)
 
     def workers(self) -> Sequence[WorkerInfo]:
-        """The workers that live, as far as this machine can tell, and those that failed to start."""
+        """The workers that live, as far as is known here, and those that failed to start."""
         with self._database.snapshot() as repository:
             infos = repository.workers()
         return [info for info in infos if info.error or not info.process.is_dead]

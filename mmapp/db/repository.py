@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Table,
     and_,
     case,
     delete,
@@ -639,7 +640,12 @@ class Repository:
 
     def greet(self, worker: WorkerInfo) -> None:
         """Stores what a worker says about itself, in place of what it said before."""
-        self._connection.execute(delete(workers).where(workers.c.name == worker.name))
+        said_before = workers.c.name == worker.name
+        if worker.ready:
+            # What kept earlier workers of this machine from starting is settled.
+            failed = and_(workers.c.machine == worker.process.machine, workers.c.error != "")
+            said_before = or_(said_before, failed)
+        self._connection.execute(delete(workers).where(said_before))
         self._connection.execute(
             insert(workers).values(
                 name=worker.name,
@@ -703,12 +709,12 @@ class Repository:
     def _one(self, query: Select[Any]) -> Row[Any] | None:
         return self._connection.execute(query).one_or_none()
 
-    def _insert_once(self, table: Any, values: Mapping[str, Any]) -> bool:
+    def _insert_once(self, table: Table, values: Mapping[str, Any]) -> bool:
+        """Inserts unless the key is there; whether it did."""
         dialect = postgresql if self._is_postgresql else sqlite
-        inserted = self._connection.execute(
-            dialect.insert(table).values(values).on_conflict_do_nothing()
-        )
-        return bool(inserted.rowcount == 1)
+        statement = dialect.insert(table).values(values).on_conflict_do_nothing()
+        inserted = self._connection.execute(statement.returning(*table.primary_key))
+        return inserted.one_or_none() is not None
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -11,8 +11,14 @@ import pytest
 from mmapp.config import Settings
 from mmapp.jobs import Jobs
 from mmapp.types import Document, MediaType
-from tests.databases import empty_tables, fresh_postgresql, migrated_sqlite, postgresql_server
 from tests.jobs.scenes import checkpoint_folder, photo_bytes
+from tests.servers import (
+    RedisServer,
+    empty_tables,
+    fresh_postgresql,
+    migrated_sqlite,
+    postgresql_server,
+)
 from tests.tasks.fakes import text_page
 
 AddText = Callable[..., Document]
@@ -62,6 +68,21 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 def jobs(settings: Settings) -> Iterator[Jobs]:
     with Jobs.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("r"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def queued_jobs(settings: Settings, redis: RedisServer) -> Iterator[Jobs]:
+    """The same jobs as `jobs`, with a broker."""
+    with Jobs.open(settings.model_copy(update={"redis_url": redis.url})) as opened:
         yield opened
 
 

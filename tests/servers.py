@@ -1,8 +1,10 @@
-"""Real databases for tests: SQLite files, and a PostgreSQL server from its wheel."""
+"""Real servers for tests: SQLite files, PostgreSQL and Redis from their wheels."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,10 @@ from pathlib import Path
 
 import sqlalchemy
 
+from mmapp.broker import Broker
 from mmapp.db import connectable, migrate
+from mmapp.errors import BrokerDown
+from mmapp.stack import _redis_command
 
 
 @contextmanager
@@ -55,3 +60,29 @@ def migrated_sqlite(template: Path, target: Path) -> str:
         migrate(f"sqlite:///{template}")
     shutil.copy(template, target)
     return f"sqlite:///{target}"
+
+
+class RedisServer:
+    """A Redis on a socket of its own, that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(_redis_command(self.socket), stdout=subprocess.DEVNULL)
+        broker = Broker(self.url, 60)
+        for _ in range(500):
+            try:
+                broker.check()
+                break
+            except BrokerDown:
+                time.sleep(0.02)
+        broker.close()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -1,0 +1,76 @@
+"""Migrations on both databases: up, down, nothing missing, several at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from mmapp.config import Settings
+from mmapp.db import HEAD, Database, alembic_config, connectable, migrate
+from mmapp.errors import DatabaseNotReady
+from mmapp.jobs import Jobs
+from tests.servers import fresh_postgresql
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new folder 100%' / 'empty.sqlite3'}"
+    return fresh_postgresql(request.getfixturevalue("postgresql"), f"empty{tmp_path.name}")
+
+
+def tables(url: str) -> set[str]:
+    engine = connectable(url)
+    names = set(sqlalchemy.inspect(engine).get_table_names())
+    engine.dispose()
+    return names - {"alembic_version"}
+
+
+def test_migrations_make_what_the_code_expects_and_take_it_away(empty_url: str) -> None:
+    migrate(empty_url)
+    command.check(alembic_config(empty_url))
+    assert "jobs" in tables(empty_url)
+    command.downgrade(alembic_config(empty_url), "base")
+    assert tables(empty_url) == set()
+    migrate(empty_url)
+    migrate(empty_url)
+
+
+def test_several_may_migrate_at_once(empty_url: str) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(migrate, [empty_url] * 3))
+    database = Database(empty_url)
+    assert database.revision() == HEAD
+    database.close()
+
+
+def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
+    script = ScriptDirectory.from_config(alembic_config("sqlite://"))
+    assert script.get_current_head() == HEAD
+
+
+def test_a_database_that_is_not_migrated_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    settings = Settings(data_dir=tmp_path / "data", _env_file=None)
+    with pytest.raises(DatabaseNotReady, match="run `mmapp migrate`"):
+        Jobs.open(settings)
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    url = "postgresql://user:secret@127.0.0.1:1/jobs"
+    with pytest.raises(DatabaseNotReady, match="does not answer") as refusal:
+        Jobs.open(Settings(data_dir=tmp_path, database_url=url, _env_file=None))
+    assert "secret" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_running_job_has_a_lease_in_the_schema_too(migrated_postgresql: str) -> None:
+    engine = connectable(migrated_postgresql)
+    checks = {check["name"] for check in sqlalchemy.inspect(engine).get_check_constraints("jobs")}
+    engine.dispose()
+    assert {"ck_jobs_running_has_lease", "ck_jobs_status"} <= checks
