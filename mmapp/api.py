@@ -1,8 +1,8 @@
 """HTTP beside the pages: health, versions, page images, the way to a job, and downloads.
 
 User files leave the process here and nowhere else: a page as a freshly encoded picture or as plain
-text, never the uploaded bytes. Refuses ids that the database does not know (404). Thin: everything is
-asked of `mmapp.jobs`. Mounted by `mmapp.web.app`; `/livez` and `/readyz` are for supervisors.
+text, never the uploaded bytes. Refuses ids that the database does not know (404). Thin: everything
+is asked of `mmapp.jobs`. Mounted by `mmapp.web.app`; `/livez` and `/readyz` are for supervisors.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ def _health(jobs: Jobs) -> APIRouter:
 
     @router.get("/readyz")
     def readyz() -> Response:
-        """The database answers; how many workers have their engine loaded is told beside it."""
+        """Database and queue answer; how many workers have their engine loaded stands beside it."""
         try:
-            workers = jobs.workers()
-        except Exception as problem:
-            return JSONResponse(
-                {"status": "unavailable", "database": type(problem).__name__}, status_code=503
-            )
-        ready = sum(1 for worker in workers if worker.ready)
-        return JSONResponse({"status": "ok", "database": "ok", "workers_ready": ready})
+            jobs.check_database()
+            jobs.check_broker()
+        except MmappError as problem:
+            state = {"status": "unavailable", "error": problem.code, "message": str(problem)}
+            return JSONResponse(state, status_code=503)
+        ready = sum(1 for worker in jobs.workers() if worker.ready)
+        return JSONResponse({"status": "ok", "workers_ready": ready})
 
     @router.get("/version")
     def version() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The web process: our routes and the Gradio pages in one ASGI application, and the server under it.
+"""The web process: our routes and the Gradio pages in one application, and its server.
 
 Each language has its own set of pages (`/en/…`, `/zh/…`); `/documents` and the like lead to the
 browser's. Refuses to start where no port is free or the database is not migrated. Called by
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib import resources
@@ -45,8 +46,9 @@ HEAD = (
     '<script defer src="/look/viewer.js?v={version}"></script>'
 )
 ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" '
-    'fill="#14594c"/><path d="M8 9h16M8 15h16M8 21h9" stroke="#faf9f5" stroke-width="3"/>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<rect width="32" height="32" rx="7" fill="#14594c"/>'
+    '<path d="M8 9h16M8 15h16M8 21h9" stroke="#faf9f5" stroke-width="3"/>'
     '<path d="M20 21h4" stroke="#f2c14a" stroke-width="4"/></svg>'
 )
 
@@ -57,6 +59,15 @@ def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
     _add_look(app)
     _add_ways_in(app)
     for language in LANGUAGES:
+        _mount(app, settings, jobs, language)
+    app.add_middleware(Guard, host=settings.host)
+    return app
+
+
+def _mount(app: FastAPI, settings: Settings, jobs: Jobs, language: Language) -> None:
+    with warnings.catch_warnings():
+        # Gradio warns that it turns off what we turn off ourselves (server-side rendering).
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
         gr.mount_gradio_app(
             app,
             build_pages(settings, jobs, language),
@@ -73,12 +84,11 @@ def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
             theme=_theme(),
             head=HEAD.format(version=__version__),
         )
-    app.add_middleware(Guard, host=settings.host)
-    return app
 
 
 def build_pages(settings: Settings, jobs: Jobs, language: Language) -> gr.Blocks:
     site = Site(jobs, settings, Words(language))
+    demo: gr.Blocks
     with gr.Blocks(
         title="mmapp",
         analytics_enabled=False,
@@ -123,12 +133,12 @@ def _add_fixed(app: FastAPI, path: str, content: bytes, media_type: str) -> None
 
 def _add_ways_in(app: FastAPI) -> None:
     """Addresses without a language lead to the page in the browser's language."""
-    _add_redirect(app, "/", lambda _: "/documents")
+    _add_redirect(app, "/", partial(_own_language, "documents"))
     for page in render.PAGES:
         _add_redirect(app, f"/{page}", partial(_own_language, page))
     for language in LANGUAGES:
         for path in (f"/{language}", f"/{language}/"):
-            _add_redirect(app, path, lambda _, to=render.url(language, "documents"): to)
+            _add_redirect(app, path, partial(_first_page, language))
 
 
 def _add_redirect(app: FastAPI, path: str, target: Callable[[Request], str]) -> None:
@@ -137,6 +147,10 @@ def _add_redirect(app: FastAPI, path: str, target: Callable[[Request], str]) -> 
         return RedirectResponse(target(request) + query, status_code=302)
 
     app.add_api_route(path, redirect, include_in_schema=False)
+
+
+def _first_page(language: Language, _request: Request) -> str:
+    return render.url(language, "documents")
 
 
 def _own_language(page: str, request: Request) -> str:
@@ -159,7 +173,8 @@ def free_socket(host: str, port: int) -> socket.socket:
             taken.listen(128)
             return taken
     raise BadInput(
-        f"No port from {port} to {port + PORTS - 1} is free on {host}; set MMAPP_PORT or MMAPP_HOST."
+        f"No port from {port} to {port + PORTS - 1} is free on {host};"
+        " set MMAPP_PORT or MMAPP_HOST."
     )
 
 

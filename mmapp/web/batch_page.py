@@ -36,7 +36,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
     top(site, "batch")
     shown = html(elem_id="batch")
-    with gr.Group(elem_classes=["form-card"]):
+    with gr.Column(elem_classes=["form-card"]):
         files = gr.File(label=say("batch_files"), file_count="multiple", height=150)
         html(f'<p class="help">{render.escape(say("batch_help"))}</p>')
         with gr.Row():

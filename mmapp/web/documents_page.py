@@ -1,7 +1,7 @@
 """The Documents page: add files, watch the jobs, read each summary beside the page that proves it.
 
-Handlers only add documents, submit jobs and read: reading a file happens in the parser's process, the
-model runs in a worker. Which job is shown stands in the address (`?job=`), nothing in memory.
+Handlers only add documents, submit jobs and read: reading a file happens in the parser's process,
+the model runs in a worker. Which job is shown stands in the address (`?job=`), nothing in memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mmapp.web.frame import (
     Site,
     bottom,
     delete_upload,
+    file_problem,
     guarded,
     html,
     read_upload,
@@ -27,7 +28,6 @@ from mmapp.web.frame import (
 )
 from mmapp.web.jobview import JobView
 
-FILE_TYPES = [".pdf", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".txt", ".md"]
 DEFAULT_SENTENCES = 3
 MAX_SENTENCES = 12
 
@@ -48,10 +48,8 @@ def build(demo: gr.Blocks, site: Site) -> None:
     view = JobView(site, TaskName.SUMMARIZE, show_summary)
     top(site, "documents")
     view.place_job()
-    with gr.Group(elem_classes=["form-card"]):
-        files = gr.File(
-            label=say("files"), file_count="multiple", file_types=FILE_TYPES, height=150
-        )
+    with gr.Column(elem_classes=["form-card"]):
+        files = gr.File(label=say("files"), file_count="multiple", height=150)
         with gr.Row():
             sentences = gr.Slider(
                 1, MAX_SENTENCES, DEFAULT_SENTENCES, step=1, label=say("sentences"), scale=2
@@ -116,7 +114,7 @@ def add_files(site: Site, paths: Sequence[str], password: str, sentences: int) -
             params = SummarizeParams(document.sha256, sentences)
             added.jobs.append(site.jobs.submit(TaskName.SUMMARIZE, params, label=name))
         except MmappError as problem:
-            added.refused.append((name, str(problem)))
+            added.refused.append((name, file_problem(say, problem)))
             if isinstance(problem, (EncryptedFile, WrongPassword)):
                 added.locked.append(path)
                 continue

@@ -20,9 +20,9 @@ import gradio as gr
 from mmapp import __version__
 from mmapp.config import Settings
 from mmapp.errors import MmappError
-from mmapp.jobs import Jobs
+from mmapp.jobs import Jobs, ResultRow
 from mmapp.web import render
-from mmapp.web.words import Language, Words
+from mmapp.web.words import WORDS, Language, Words
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +114,18 @@ def guarded(say: Words) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return wrapped
 
     return decorate
+
+
+def headline(say: Words, row: ResultRow) -> str:
+    """What a list says of a job."""
+    payload = row.result.payload if row.result else None
+    return render.headline(say, row.job, row.headline, payload)
+
+
+def file_problem(say: Words, problem: MmappError) -> str:
+    """Why a file was refused, in the reader's language where the kind is known."""
+    key = f"error_{problem.code}"
+    return say(key, message=problem) if key in WORDS else str(problem)
 
 
 def query(request: gr.Request, name: str) -> str:

@@ -15,7 +15,16 @@ import gradio as gr
 from mmapp.errors import MmappError
 from mmapp.types import Job, Status, TaskName
 from mmapp.web import render
-from mmapp.web.frame import POLL_SECONDS, PUSH_JOB, RECENT, Site, guarded, html, query
+from mmapp.web.frame import (
+    POLL_SECONDS,
+    PUSH_JOB,
+    RECENT,
+    Site,
+    guarded,
+    headline,
+    html,
+    query,
+)
 
 #: How a page shows one of its jobs.
 Show = Callable[[Site, Job], str]
@@ -80,7 +89,7 @@ class JobView:
         """Updates for `outputs`; what looks as it did is left alone, with its viewer's state."""
         shown, job = self._shown(job_id)
         rows = self.site.jobs.results(task=self.task, limit=RECENT)
-        recent = [(row.job, row.headline) for row in rows]
+        recent = [(row.job, headline(self.site.say, row)) for row in rows]
         jobs = [row.job for row in rows] + ([job] if job else [])
         return [
             gr.skip() if shown == seen else shown,

@@ -1,7 +1,7 @@
 """The Listing check page: photos and words in, a verdict for each claim out.
 
-Photos are added as documents as soon as they are uploaded, so that a bad one is told at once and the
-previews come from our own route, never from the upload folder.
+Photos are added as documents as soon as they are uploaded, so that a bad one is told at once and
+the previews come from our own route, never from the upload folder.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mmapp.web.frame import (
     Site,
     bottom,
     delete_upload,
+    file_problem,
     guarded,
     html,
     read_upload,
@@ -26,7 +27,6 @@ from mmapp.web.frame import (
 )
 from mmapp.web.jobview import JobView
 
-PHOTO_TYPES = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff"]
 _ATTRIBUTE = re.compile(r"\s*([^=:：＝]+?)\s*[=:：＝]\s*(.+?)\s*")
 
 
@@ -35,11 +35,11 @@ def build(demo: gr.Blocks, site: Site) -> None:
     view = JobView(site, TaskName.CHECK_LISTING, show_verdict)
     top(site, "listings")
     view.place_job()
-    with gr.Group(elem_classes=["form-card"]):
+    with gr.Column(elem_classes=["form-card"]):
         with gr.Row():
             with gr.Column(scale=2):
                 files = gr.File(
-                    label=say("photos"), file_count="multiple", file_types=PHOTO_TYPES, height=150
+                    label=say("photos"), file_count="multiple", file_types=["image"], height=180
                 )
                 thumbs = html(elem_id="thumbs")
                 clear = gr.Button(say("clear_photos"), size="sm", visible=False)
@@ -50,7 +50,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
                     label=say("attributes"), placeholder=say("attributes_example"), lines=3
                 )
                 submit = gr.Button(say("check"), variant="primary")
-        photos = gr.Textbox(visible=False)
+        photos = gr.Textbox("", visible=False)
     refused = html(elem_id="problems")
     view.place_recent()
     bottom(site)
@@ -58,8 +58,8 @@ def build(demo: gr.Blocks, site: Site) -> None:
     pictures = [files, photos, thumbs, clear, refused]
 
     @guarded(say)
-    def add(paths: list[str] | None, kept: str) -> list[Any]:
-        sha256s, problems = add_photos(site, paths or [], kept.split())
+    def add(paths: list[str] | None, kept: str | None) -> list[Any]:
+        sha256s, problems = add_photos(site, paths or [], (kept or "").split())
         return [None, *_show_photos(site, sha256s), render.problems(say, problems)]
 
     @guarded(say)
@@ -67,8 +67,8 @@ def build(demo: gr.Blocks, site: Site) -> None:
         return [None, *_show_photos(site, []), ""]
 
     @guarded(say)
-    def check(kept: str, heading: str, words: str, lines: str) -> list[Any]:
-        listing = read_listing(site, kept.split(), heading, words, lines)
+    def check(kept: str | None, heading: str, words: str, lines: str) -> list[Any]:
+        listing = read_listing(site, (kept or "").split(), heading, words, lines)
         job = site.jobs.submit(TaskName.CHECK_LISTING, listing, label=listing.title)
         return [*view.look(job.id), job.id, ""]
 
@@ -106,7 +106,7 @@ def add_photos(
             if document.sha256 not in sha256s:
                 sha256s.append(document.sha256)
         except MmappError as problem:
-            problems.append((name, str(problem)))
+            problems.append((name, file_problem(site.say, problem)))
         finally:
             delete_upload(path)
     return sha256s, problems

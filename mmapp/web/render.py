@@ -1,15 +1,14 @@
 """Values of the application as HTML, every foreign word escaped.
 
 Pure: no database, no request. The pages hand the strings to `gr.HTML`, which runs them through a
-template, so `escape` also neutralises what a template would read (`${…}`, `{{…}}`). What needs a click
-is a button or a link with data attributes; `viewer.js` gives it life.
+template, so `escape` also neutralises what a template would read (`${…}`, `{{…}}`). What needs a
+click is a button or a link with data attributes; `viewer.js` gives it life.
 """
 
 from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,8 @@ from mmapp.web.words import LANGUAGES, Language, Words
 PAGES: tuple[str, ...] = ("documents", "listings", "batch", "results")
 #: Most squares of a coverage map; longer documents share a square between neighbouring pages.
 COVERAGE_CELLS = 240
+#: Most pages whose reason for not being read is spelled out.
+COVERAGE_REASONS = 12
 
 _TEMPLATE_SIGNS = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;"})
 
@@ -172,7 +173,8 @@ def unfinished(say: Words, job: Job, about: str = "") -> str:
         body = notice(job.error or say(job.status.value))
     else:
         body = progress_bar(say, job)
-    return f'<article class="job" data-status="{job.status.value}">{job_head(say, job, about)}{body}</article>'
+    head = job_head(say, job, about)
+    return f'<article class="job" data-status="{job.status.value}">{head}{body}</article>'
 
 
 def record_line(say: Words, job_id: str, record: Mapping[str, Any]) -> str:
@@ -246,10 +248,14 @@ def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
 
 def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
     """The map of the document: which pages were read, which failed, which hold a proof."""
-    pages, failed = int(covered["pages"]), {int(page) for page in covered["failed"]}
+    pages, failed = int(covered["pages"]), {int(page["page"]) for page in covered["failed"]}
     if pages == 0:
         return ""
     words = _coverage_words(say, pages, len(failed))
+    reasons = "".join(
+        f"<li>{escape(say('coverage_reason', page=page['page'], reason=page['reason']))}</li>"
+        for page in covered["failed"][:COVERAGE_REASONS]
+    )
     step = -(-pages // COVERAGE_CELLS)
     cells = "".join(
         _cell(say, first, min(first + step - 1, pages), failed, proved)
@@ -257,7 +263,7 @@ def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
     )
     return (
         f'<div class="coverage"><h3>{escape(say("coverage"))}</h3><p>{escape(words)}</p>'
-        f'<div class="cells">{cells}</div></div>'
+        f'<div class="cells">{cells}</div><ul class="reasons">{reasons}</ul></div>'
     )
 
 
@@ -313,7 +319,8 @@ def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, An
     return (
         f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="{first}" '
         f'aria-label="{escape(document.name)}"><div class="tools">'
-        f'<button type="button" data-step="-1" aria-label="{escape(say("previous_page"))}">‹</button>'
+        f'<button type="button" data-step="-1" aria-label="{escape(say("previous_page"))}">‹'
+        "</button>"
         f'<label>{escape(say("page"))} <input type="number" min="1" max="{document.page_count}" '
         f'value="{first}" inputmode="numeric"></label>'
         f"<span>{escape(say('page_of', total=document.page_count))}</span>"
@@ -355,7 +362,7 @@ def verdict(
         f'<article class="job" data-status="succeeded">{job_head(say, job)}'
         f"{_verdict_headline(say, payload)}"
         f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
-        f"<section>{listing_words(say, listing, claims)}{_claim_table(say, claims)}"
+        f"<section>{listing_words(say, listing, payload)}{_claim_table(say, claims)}"
         f"{record_line(say, job.id, record)}</section></div></article>"
     )
 
@@ -382,7 +389,10 @@ def _claim_table(say: Words, claims: Sequence[Mapping[str, Any]]) -> str:
         for name in ("claim", "attribute", "verdict", "probability")
     )
     rows = "".join(_claim_row(say, number, claim) for number, claim in enumerate(claims))
-    return f'<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
@@ -394,41 +404,43 @@ def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
             f'<button type="button" class="sentence" data-sentence="{number}" '
             f'data-page="{photo}" title="{title}">{words}</button>'
         )
-    probability = float(claim["probability"])
+    probability, label = float(claim["probability"]), escape(claim["label"])
     return (
         f"<tr><td>{words}</td><td>{escape(claim.get('attribute') or '')}</td>"
-        f'<td><span class="label {escape(claim["label"])}">{escape(say(claim["label"]))}</span></td>'
+        f'<td><span class="label {label}">{escape(say(claim["label"]))}</span></td>'
         f'<td class="probability"><span>{probability:.0%}</span>'
-        f'<i class="{escape(claim["label"])}" style="width:{round(100 * probability)}%"></i></td></tr>'
+        f'<i class="{label}" style="width:{round(100 * probability)}%"></i></td></tr>'
     )
 
 
-def listing_words(say: Words, listing: Listing, claims: Sequence[Mapping[str, Any]]) -> str:
+def listing_words(say: Words, listing: Listing, payload: Mapping[str, Any]) -> str:
     """The listing as it was offered, its claims coloured by their label."""
+    claims = payload["claims"]
     attributes = "".join(
-        f"<dt>{escape(name)}</dt><dd>{_coloured(value, _about(claims, name))}</dd>"
+        f"<dt>{escape(name)}</dt><dd>{_coloured(value, claims, 'attributes', name)}</dd>"
         for name, value in listing.attributes.items()
     )
-    description = f"<p>{_coloured(listing.description, claims)}</p>" if listing.description else ""
+    description = _coloured(listing.description, claims, "description")
+    left_out = " · ".join(claim["text"] for claim in payload.get("unchecked", ()))
     return (
-        f'<div class="offer"><h3>{_coloured(listing.title, claims)}</h3>{description}'
-        f"{f'<dl>{attributes}</dl>' if attributes else ''}</div>"
+        f'<div class="offer"><h3>{_coloured(listing.title, claims, "title")}</h3>'
+        f"{f'<p>{description}</p>' if description else ''}"
+        f"{f'<dl>{attributes}</dl>' if attributes else ''}"
+        f"{notice(say('unchecked', claims=left_out), 'quiet') if left_out else ''}</div>"
     )
 
 
-def _about(claims: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    return [claim for claim in claims if claim.get("attribute") == name]
-
-
-def _coloured(text: str, claims: Sequence[Mapping[str, Any]]) -> str:
-    """`text` with the first place of each claim marked; marks never overlap, longer claims win."""
-    taken: list[tuple[int, int, str]] = []
-    for claim in sorted(claims, key=lambda claim: -len(claim["text"])):
-        found = re.search(re.escape(claim["text"]), text, re.IGNORECASE) if claim["text"] else None
-        if found and all(found.end() <= start or end <= found.start() for start, end, _ in taken):
-            taken.append((found.start(), found.end(), claim["label"]))
+def _coloured(
+    text: str, claims: Sequence[Mapping[str, Any]], field: str, attribute: str | None = None
+) -> str:
+    """`text` with the spans of its claims marked."""
+    spans = sorted(
+        (*claim["span"], claim["label"])
+        for claim in claims
+        if claim["field"] == field and attribute in (None, claim["attribute"])
+    )
     pieces, done = [], 0
-    for start, end, label in sorted(taken):
+    for start, end, label in spans:
         pieces.append(escape(text[done:start]))
         pieces.append(f'<mark class="{escape(label)}">{escape(text[start:end])}</mark>')
         done = end
@@ -494,6 +506,14 @@ def thumbnails(say: Words, sha256s: Sequence[str]) -> str:
 
 #: The page that shows a job of each task.
 PAGE_OF = {TaskName.SUMMARIZE: "documents", TaskName.CHECK_LISTING: "listings"}
+
+
+def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None) -> str:
+    """One line for a list; a verdict is said in the reader's language."""
+    if job.task == TaskName.CHECK_LISTING and payload is not None:
+        score = f"{float(payload['score']):.0%}"
+        return say("headline", verdict=say(payload["verdict"]), score=score)
+    return plain
 
 
 def job_url(language: Language, job: Job) -> str:
@@ -621,4 +641,5 @@ def recent_batches(say: Words, batches: Sequence[Batch]) -> str:
         f"<p>{escape(say('batch_progress', done=batch_done(batch), rows=batch.rows))}</p></a></li>"
         for batch in batches
     )
-    return f'<section class="recent"><h2>{escape(say("recent_batches"))}</h2><ul>{cards}</ul></section>'
+    title = escape(say("recent_batches"))
+    return f'<section class="recent"><h2>{title}</h2><ul>{cards}</ul></section>'

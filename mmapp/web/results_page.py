@@ -15,7 +15,7 @@ import gradio as gr
 from mmapp.errors import BadInput
 from mmapp.types import Status, TaskName
 from mmapp.web import render
-from mmapp.web.frame import Site, bottom, guarded, html, query, top
+from mmapp.web.frame import Site, bottom, guarded, headline, html, query, top
 from mmapp.web.words import Words
 
 PAGE_ROWS = 30
@@ -63,7 +63,7 @@ def _date(say: Words, text: str) -> date | None:
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
     top(site, "results")
-    with gr.Group(elem_classes=["form-card"]):
+    with gr.Column(elem_classes=["form-card"]):
         with gr.Row():
             words = gr.Textbox(label=say("search"), scale=4)
             task = gr.Dropdown(_choices(say, TaskName, "task_"), label=say("task"), scale=2)
@@ -114,7 +114,7 @@ def table(site: Site, search: Search, offset: int) -> str:
         f'<div class="found"><span>{render.escape(head)}</span>'
         f'<a class="button" href="{render.escape(export)}" download>'
         f"{render.escape(say('download_csv'))}</a></div>"
-        + render.result_table(say, [(row.job, row.headline) for row in rows])
+        + render.result_table(say, [(row.job, headline(say, row)) for row in rows])
         + render.pager(
             say,
             first=offset,

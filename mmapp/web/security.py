@@ -1,8 +1,8 @@
 """What every response and request of the web process goes through.
 
-Refuses: requests for another host name (DNS rebinding), writes from another origin, Gradio's file and
-proxy routes and every Gradio route that the pages don't need, bodies that are no upload and larger
-than a form. Adds the security headers that Gradio does not send. Used by `mmapp.web.app` alone.
+Refuses: requests for another host name (DNS rebinding), writes from another origin, Gradio's file
+and proxy routes and every Gradio route that the pages don't need, bodies that are no upload and
+larger than a form. Adds the security headers that Gradio does not send. Used by `mmapp.web.app`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Gradio evaluates its HTML component's template, hence 'unsafe-eval'; foreign text is escaped by us.
+#: Gradio evaluates its HTML component's template, hence 'unsafe-eval'; we escape foreign text.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -124,5 +124,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _length(headers: Headers) -> int:
+    """Bytes that the body announces; a body of unknown length counts as too long."""
+    if "transfer-encoding" in headers:
+        return MAX_FORM_BYTES + 1
     length = headers.get("content-length", "0")
     return int(length) if length.isdigit() else 0

@@ -1,10 +1,9 @@
 """Every word that the pages say, in English and Chinese side by side.
 
 A page is built once for each language (`/en/…`, `/zh/…`) and asks its `Words` for what it says. An
-unknown key is a KeyError: there is no silent fallback from one language to the other. Words of files,
-listings and models never come from here.
+unknown key is a KeyError: there is no silent fallback from one language to the other. Words of
+files, listings and models never come from here.
 """
-
 
 from __future__ import annotations
 
@@ -56,12 +55,15 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "eta_s": ("about {n} s left", "约剩 {n} 秒"),
     "eta_min": ("about {n} min left", "约剩 {n} 分钟"),
     "eta_h": ("about {n} h left", "约剩 {n} 小时"),
+    "phase_preparing": ("Looking through", "浏览"),
+    "phase_locating": ("Finding the places", "定位"),
     "phase_reading": ("Reading", "阅读"),
     "phase_choosing": ("Choosing sentences", "挑选句子"),
     "phase_checking": ("Checking claims", "核对说法"),
     "unit_tokens": ("tokens", "词元"),
     "unit_sentences": ("sentences", "句"),
     "unit_claims": ("claims", "条说法"),
+    "unit_views": ("views", "个视图"),
     "unit_pages": ("pages", "页"),
     # documents
     "documents_lead": (
@@ -105,6 +107,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{read} of {pages} pages were read; {failed} could not be.",
         "共 {pages} 页，已读 {read} 页；{failed} 页无法读取。",
     ),
+    "coverage_reason": ("Page {page}: {reason}", "第 {page} 页：{reason}"),
     "coverage_proof": ("holds a proof", "含有依据"),
     "coverage_read": ("read", "已读"),
     "coverage_failed": ("not read", "未读"),
@@ -160,7 +163,18 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "probability": ("Probability", "概率"),
     "photo_number": ("Photo {number}", "照片 {number}"),
     "show_on_photo": ("Show on photo {number}", "在照片 {number} 中显示"),
-    "the_listing": ("The listing", "商品"),
+    "unchecked": ("Not checked, too many claims: {claims}", "说法过多，未核对：{claims}"),
+    "headline": ("{verdict} ({score})", "{verdict}（{score}）"),
+    # errors of files, by their code; English needs none, the message itself says it
+    "error_empty_file": ("{message}", "文件是空的。（{message}）"),
+    "error_unsupported_file": ("{message}", "不支持这种文件。（{message}）"),
+    "error_corrupt_file": ("{message}", "文件已损坏，无法打开。（{message}）"),
+    "error_encrypted_file": ("{message}", "文件已加密，请填写密码。（{message}）"),
+    "error_wrong_password": ("{message}", "密码不正确。（{message}）"),
+    "error_file_too_large": ("{message}", "文件太大。（{message}）"),
+    "error_parse_timeout": ("{message}", "读取时间过长，已中止。（{message}）"),
+    "error_parse_crash": ("{message}", "读取时进程崩溃，其他任务不受影响。（{message}）"),
+    "error_no_text": ("{message}", "文件中没有可读的文字。（{message}）"),
     # batch
     "batch_lead": (
         "A table of listings or documents, all sent at once.",
