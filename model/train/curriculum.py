@@ -142,7 +142,8 @@ class Curriculum:
         for place, one in enumerate(shown, start=1):
             parts += [words["photo"].format(number=place), augment(one.open(), chance)]
         opened = open_turn(parts, self.tokenizer, self.image_processor)
-        row = Row(opened.token_ids, opened.tiles_N3SS)
+        labels = [self.catalogue.products.index(one.product) for one in shown]
+        row = Row(opened.token_ids, opened.tiles_N3SS, labels=labels)
         claims = self.catalogue.claims(photo, phase.claims, chance)
         chance.shuffle(claims)
         for claim in claims:

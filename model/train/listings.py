@@ -218,7 +218,7 @@ def colour_shares(picture: Image.Image) -> dict[str, float]:
     coloured = saturation > 60
     for name, low, high in _HUES:
         names[coloured & (hue >= low) & (hue < high)] = name
-    names[coloured & (names == "orange") & (value < 150)] = "brown"
+    names[coloured & (names == "orange") & ((value < 160) | (saturation < 130))] = "brown"
     names[coloured & (names == "red") & (saturation < 120) & (value > 140)] = "pink"
     names[~coloured & (value > 175)] = "white"
     names[value < 55] = "black"
@@ -226,7 +226,7 @@ def colour_shares(picture: Image.Image) -> dict[str, float]:
 
 
 _HUES = (
-    ("red", 0, 13), ("orange", 13, 42), ("yellow", 42, 68), ("green", 68, 165),
+    ("red", 0, 13), ("orange", 13, 42), ("yellow", 42, 62), ("green", 62, 165),
     ("blue", 165, 255), ("purple", 255, 300), ("pink", 300, 340), ("red", 340, 361),
 )  # fmt: skip
 

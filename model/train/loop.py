@@ -169,17 +169,21 @@ class Run:
         if not phase.labels:
             return {}
         labelled = self.curriculum.labelled(self._next("labels", phase.labels), phase.labels)
-        tiles_N3SS = labelled.tiles_N3SS.to(self.device, torch.bfloat16)
-        features_NVD = self.transformer.encode(tiles_N3SS).view(
-            len(tiles_N3SS), -1, self.labeller.in_features
-        )
-        logits = self.labeller(features_NVD.mean(1)).float()
-        labels_N = labelled.labels_N.to(self.device)
-        loss = functional.cross_entropy(logits, labels_N, label_smoothing=LABEL_SMOOTHING)
+        features = self._encode(labelled.tiles_N3SS)
+        loss, right = self._label_loss(features, labelled.labels_N.to(self.device))
         torch.autograd.backward(phase.label_weight * loss)
         self.optimizer.gather()
-        right = (logits.argmax(-1) == labels_N).float().mean()
-        return {"labels": float(loss.detach()), "labels right": float(right)}
+        return {"labels": float(loss.detach()), "labels right": right}
+
+    def _encode(self, tiles_N3SS: Tensor) -> Tensor:
+        return self.transformer.encode(tiles_N3SS.to(self.device, torch.bfloat16))
+
+    def _label_loss(self, features: Tensor, labels_N: Tensor) -> tuple[Tensor, float]:
+        """Of the throw-away classifier, from the mean of each tile's features."""
+        means_ND = features.view(len(labels_N), -1, self.labeller.in_features).mean(1)
+        logits = self.labeller(means_ND).float()
+        loss = functional.cross_entropy(logits, labels_N, label_smoothing=LABEL_SMOOTHING)
+        return loss, float((logits.argmax(-1) == labels_N).float().mean())
 
     def _rows(self, kind: str, rows: list[Row], phase: Phase) -> dict[str, float]:
         batches = [collate(group, self.device) for group in pack(rows, MOST_TOKENS)]
@@ -195,15 +199,21 @@ class Run:
 
     def _loss(self, kind: str, batch: Batch, phase: Phase) -> tuple[Tensor, dict[str, float]]:
         transformer = self.transformer
-        tiles = None if batch.tiles_N3SS is None else batch.tiles_N3SS.to(torch.bfloat16)
+        x_BTD = transformer.embedding(batch.token_ids_BT)
+        loss, parts = x_BTD.new_zeros(()).float(), {"tokens": float(batch.real_BT.sum())}
+        if batch.tiles_N3SS is not None:  # encoded here, and not by embed: labels use it too
+            features = self._encode(batch.tiles_N3SS)
+            is_patch_BT = batch.token_ids_BT == self.kit.config.image_token_index
+            x_BTD = x_BTD.masked_scatter(is_patch_BT[..., None], features)
+            label, right = self._label_loss(features, batch.labels_N)
+            loss = loss + phase.label_weight * label
+            parts |= {f"{kind} labels": float(label.detach()), f"{kind} right": right}
         log: list[tuple[int, Tensor]] = []
-        h_BTD = transformer(
-            transformer.embed(batch.token_ids_BT, tiles), batch.layout, router_log=log
-        )
+        h_BTD = transformer(x_BTD, batch.layout, router_log=log)
         h_MD = h_BTD.flatten(0, 1)
         balance, use = balance_loss(log, batch.real_BT.flatten())
-        loss = self.recipe.optimizer.balance_weight * balance
-        parts = {"tokens": float(batch.real_BT.sum())} | use
+        loss = loss + self.recipe.optimizer.balance_weight * balance
+        parts |= use
         if len(batch.answered_A):
             logits_AV = transformer.unembed(h_MD[batch.answering_A])
             answer = functional.cross_entropy(

@@ -41,6 +41,7 @@ class Row:
     positions: list[int] = field(default_factory=list)
     branches: list[int] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)  #: the product that each tile shows
     predictions: list[int] = field(default_factory=list)  #: tokens whose successor is learnt too
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ class Batch:
     answered_A: Tensor  #: token ids
     ranked_A: Tensor  #: target share among rivals; -1 for an answer without rivals
     groups_A: Tensor  #: rivals have the same number
+    labels_N: Tensor  #: the product that each tile shows
 
 
 def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
@@ -108,6 +110,7 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
             [-1.0 if answer.rank is None else answer.rank for _, answer in answers], device=device
         ),
         groups_A=_longs([index * 1000 + answer.group for index, answer in answers], device),
+        labels_N=_longs([label for row in rows for label in row.labels], device),
     )
 
 
