@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 #: Category Cf, but PDFs show it: the hyphen at the end of a line.
 SOFT_HYPHEN = "\u00ad"
@@ -43,8 +43,11 @@ def kept(character: str) -> str:
     return character
 
 
-def clean(characters: Iterable[str]) -> tuple[str, list[int]]:
+def clean(characters: Sequence[str]) -> tuple[str, Sequence[int]]:
     """The kept text and, for each of its characters, the index of the one that it came from."""
+    whole = "".join(characters)
+    if whole.isascii() and whole.isprintable() and "  " not in whole and whole == whole.strip():
+        return whole, range(len(whole))
     text: list[str] = []
     origins: list[int] = []
     for index, character in enumerate(characters):

@@ -247,7 +247,7 @@ def _kept_picture(pdf: Pdf, page: Page) -> bytes:
 def _send_page(channel: Channel, page: Page) -> None:
     edges = array.array("i")
     for line in page.lines:
-        edges.extend(round(edge * EDGES_PER_POINT) for edge in line.edges)
+        edges.extend([round(edge * EDGES_PER_POINT) for edge in line.edges])
     lines = [(line.text, line.box, line.block, bool(line.edges)) for line in page.lines]
     head = (page.number, page.width, page.height, page.error, page.rotation)
     channel.send_json({"kind": "page", "page": head, "lines": lines})

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import sub
 from typing import Any
 
 # PyMuPDF imports these where they are installed, for features that are not used here; without them
@@ -45,6 +47,8 @@ POINTS_PER_INCH = 72.0
 FARTHEST = 1_000_000.0
 #: How far, in line heights, kerning and accents may step back within a line that runs one way.
 STEP_BACK = 0.35
+NO_MEMORY = re.compile(r"[mc]alloc .*failed|out of memory", re.IGNORECASE)
+MUPDF_NUMBER = re.compile(r"^code=\d+: ")
 #: Pages between two releases of what MuPDF keeps of fonts and images.
 PAGES_KEPT = 50
 
@@ -182,7 +186,10 @@ def _corrupt(name: str, reason: str) -> CorruptFile:
 
 
 def _reason(problem: Exception) -> str:
-    text, _ = clean(str(problem)[:200])
+    """What MuPDF says, without its number for it; memory it did not get is our limit, no defect."""
+    if NO_MEMORY.search(str(problem)):
+        raise MemoryError from None
+    text, _ = clean(MUPDF_NUMBER.sub("", str(problem))[:200])
     return text or type(problem).__name__
 
 
@@ -212,7 +219,7 @@ def _lines(blocks: list[dict[str, Any]], page: Page) -> tuple[Line, ...]:
 
 def _line(line: dict[str, Any], page: Page) -> _Found | None:
     characters = [character for span in line["spans"] for character in span["chars"]]
-    text, origins = clean(character["c"] for character in characters)
+    text, origins = clean([character["c"] for character in characters])
     if not text:
         return None
     box = _box(line["bbox"])
@@ -234,17 +241,21 @@ def _edges(boxes: list[Box], rotation: int) -> tuple[float, ...]:
     axis = rotation % 180 // 90
     forward = 1 if rotation in (0, 270) else -1
     near, far = (axis, axis + 2) if forward == 1 else (axis + 2, axis)
-    height = max(box[3 - axis] - box[1 - axis] for box in boxes)
+    step_back = STEP_BACK * (boxes[0][3 - axis] - boxes[0][1 - axis])
     for direction, begin, end in ((forward, near, far), (-forward, far, near)):
-        edges = [box[begin] for box in boxes] + [boxes[-1][end]]
-        steps = (direction * (edges[i + 1] - edges[i]) for i in range(len(edges) - 1))
-        if all(step >= -STEP_BACK * height for step in steps):
-            return tuple(_finite(edge) for edge in _spread(edges))
+        edges = [box[begin] for box in boxes]
+        edges.append(boxes[-1][end])
+        steps = map(sub, edges[1:], edges) if direction == 1 else map(sub, edges, edges[1:])
+        # Not so for infinities and what is no number, which broken fonts give.
+        if min(steps) >= -step_back and max(edges) - min(edges) < FARTHEST:
+            return tuple(_spread(edges))
     return ()
 
 
 def _spread(edges: list[float]) -> list[float]:
     """Where one glyph stands for several characters, MuPDF gives all its width to the first."""
+    if len(set(edges)) == len(edges):
+        return edges
     spread = list(edges)
     first = 0
     while first < len(edges) - 1:

@@ -87,12 +87,12 @@ class Reader:
         pages: list[Page] = []
         images: list[bytes] = []
         encrypted = False
-        interned: dict[int, float] = {}
+        points = _Points()
         with contextlib.closing(self._answers(name, request, data)) as answers:
             for answer, blob in answers:
                 match answer["kind"]:
                     case "page":
-                        pages.append(_page(answer, blob, interned))
+                        pages.append(_page(answer, blob, points))
                     case "picture":
                         # Pages without one come before it only in encrypted files.
                         images += [b""] * (len(pages) - 1 - len(images)) + [blob]
@@ -296,8 +296,8 @@ class _Parser:
             self._process.wait()
 
 
-def _page(answer: dict[str, Any], blob: bytes, interned: dict[int, float]) -> Page:
-    """A page from its answer. Equal edges share one float: a book has millions of them."""
+def _page(answer: dict[str, Any], blob: bytes, points: _Points) -> Page:
+    """A page from what the child said of it."""
     number, width, height, error, rotation = answer["page"]
     edges = array.array("i", blob)
     start = 0
@@ -306,16 +306,18 @@ def _page(answer: dict[str, Any], blob: bytes, interned: dict[int, float]) -> Pa
         end = start + len(text) + 1 if has_edges else start
         if end > len(edges):
             raise BadFrame(f"page {number} has {len(edges)} edges, and a line that ends at {end}")
-        lines.append(Line(text, _box(box), _points(edges[start:end], interned), block))
+        edges_at = tuple(map(points.__getitem__, edges[start:end]))
+        lines.append(Line(text, _box(box), edges_at, block))
         start = end
     return Page(number, width, height, tuple(lines), error, rotation)
 
 
-def _points(edges: array.array[int], interned: dict[int, float]) -> tuple[float, ...]:
-    for edge in edges:
-        if edge not in interned:
-            interned[edge] = edge / EDGES_PER_POINT
-    return tuple([interned[edge] for edge in edges])
+class _Points(dict[int, float]):
+    """Edges in points, each value held once: a book has millions of edges and few values."""
+
+    def __missing__(self, edge: int) -> float:
+        self[edge] = edge / EDGES_PER_POINT
+        return self[edge]
 
 
 def _box(box: list[float] | None) -> Box | None:
