@@ -61,6 +61,18 @@ def exists(pid: int) -> bool:
     return _stat(pid)[:1] != ["Z"]
 
 
+def group_exists(group: int) -> bool:
+    """Whether any process of the group runs; ended ones that init was slow to notice do not."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    if not PROC.is_dir():
+        return True
+    pids = (int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit())
+    return any(stat[2:3] == [str(group)] and stat[0] != "Z" for stat in map(_stat, pids))
+
+
 def began(pid: int) -> str:
     """When `pid` began, in clock ticks since the boot; empty where the system does not tell."""
     fields = _stat(pid)

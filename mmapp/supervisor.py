@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmapp import guard
+from mmapp.processes import group_exists
 
 #: Seconds until a process that died is started again: doubled each time, up to the last.
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
@@ -65,6 +66,7 @@ class Service:
         if status is None:
             return
         self.kill()
+        self.wait()
         self.failures = self.failures + 1 if now - self._started < LIVED_S else 1
         pause_s = min(FIRST_PAUSE_S * 2 ** (self.failures - 1), LAST_PAUSE_S)
         self._start_at = now + pause_s
@@ -85,19 +87,20 @@ class Service:
         self.pids.append(self._process.pid)
 
     def kill(self) -> None:
-        """Ends the process and all of its group."""
+        """Tells the process and all of its group to end."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Returns when all of the killed group is gone."""
         if self._process is None:
             return
-        group = self._process.pid
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
         self._process.wait()
-        self._process = None
         deadline = time.monotonic() + KILL_S
-        with contextlib.suppress(ProcessLookupError):
-            while time.monotonic() < deadline:
-                os.killpg(group, 0)
-                time.sleep(0.01)
+        while group_exists(self._process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._process = None
 
 
 class Supervisor:
@@ -125,6 +128,8 @@ class Supervisor:
             self._services = [service for service in self._services if service not in services]
             for service in services:
                 service.kill()
+            for service in services:
+                service.wait()
 
     def stop(self) -> None:
         """Kills what is left, and ends the thread."""
