@@ -1,4 +1,4 @@
-"""The import floors: who may know whom. A breach is named with the file, the line and the remedy."""
+"""The import floors: who may know whom. A breach is named with file, line and remedy."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def imports() -> Iterator[Import]:
 
 
 def _target(module: str, name: str) -> str:
-    """`from mmapp import jobs` imports the module mmapp.jobs, `from mmapp import __version__` mmapp."""
+    """`from mmapp import jobs` means the module mmapp.jobs; of a name in a module, the module."""
     path = ROOT.joinpath(*module.split("."), name)
     is_module = path.is_dir() or path.with_suffix(".py").exists()
     return f"{module}.{name}" if is_module else module
@@ -145,7 +145,7 @@ def test_an_import_brings_no_heavy_library_along(statement: str, refused: tuple[
     code = f"{statement}; import sys; print(*sorted(set({refused!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout.split(), (
-        f"`{statement}` imports {done.stdout}: import it where it is used"
+        f"`{statement}` brings {done.stdout}: import it where it is used"
     )
 
 
