@@ -20,7 +20,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from mmapp import checkpoints, records
 from mmapp.broker import Broker
@@ -39,6 +38,7 @@ from mmapp.errors import (
     BadInput,
     BrokerDown,
     CheckpointProblem,
+    DatabaseNotReady,
     JobCancelled,
     JobFailed,
     LeaseLost,
@@ -107,6 +107,8 @@ class Attempt:
     job: Job
     number: int
     worker: str
+    #: How long the job had waited.
+    queued_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Jobs:
         self._database = Database(settings.sqlalchemy_url)
         self._blobs = Blobs(settings.data_dir / "blobs")
         self._broker = Broker(settings.redis_url, settings.job_seconds)
+        #: What `run` is at; the heartbeat's thread reads it.
+        self._running: Attempt | None = None
         self._reader: Reader | None = None
         self._reader_lock = threading.Lock()
 
@@ -190,8 +194,6 @@ class Jobs:
         if known is not None and not known.encrypted:
             return known
         read = self._open_reader().read(name, data, password=password)
-        if known is not None:
-            return known
         document = dataclasses.replace(read.document, name=records.plain(read.document.name))
         self._blobs.put(data)
         images = [self._blobs.put(image) for image in read.images]
@@ -200,8 +202,11 @@ class Jobs:
         return self.document(document.sha256)
 
     def _known_document(self, data: bytes) -> Document | None:
+        """The document, if its bytes are still stored too."""
+        sha256 = records.sha256(data)
         with self._database.snapshot() as repository:
-            return repository.document(records.sha256(data))
+            known = repository.document(sha256)
+        return known if self._blobs.has(sha256) else None
 
     def document(self, sha256: str) -> Document:
         with self._database.snapshot() as repository:
@@ -221,9 +226,10 @@ class Jobs:
             )
         with self._database.snapshot() as repository:
             image = repository.page_image(sha256, number)
-        if image is not None and self._blobs.has(image):
+        is_pdf = document.media_type is MediaType.PDF
+        if image is not None and (self._blobs.has(image) or not is_pdf):
             return self._blobs.get(image)
-        if document.media_type is not MediaType.PDF:
+        if not is_pdf:
             raise NotFound(f"{document.name} is text; its pages have no pictures")
         picture: bytes = self._open_reader().render(self._blobs.get(sha256), number)
         image = self._blobs.put(picture)
@@ -506,7 +512,8 @@ class Jobs:
             number = repository.take(job_id, worker, settings.lease_seconds, settings.max_attempts)
             if number is None:
                 return None
-            return Attempt(_found(repository.job(job_id), "job", job_id), number, worker)
+            job = _found(repository.job(job_id), "job", job_id)
+            return Attempt(job, number, worker, repository.queued_s(job_id))
 
     def _free_if_holder_died(self, job_id: str) -> bool:
         with self._database.snapshot() as repository:
@@ -525,7 +532,11 @@ class Jobs:
                 log.info("nothing to take")
                 return
             log.info("taken", task=attempt.job.task, attempt=attempt.number)
-            self._end(attempt, self._outcome(attempt, engine))
+            self._running = attempt
+            try:
+                self._end(attempt, self._outcome(attempt, engine))
+            finally:
+                self._running = None
 
     def _outcome(self, attempt: Attempt, engine: Engine) -> NewResult | MmappError:
         """What came of the work: a result, or why there is none."""
@@ -546,6 +557,10 @@ class Jobs:
             ours = self._write(lambda repository: repository.end_cancelled(job_id, number))
         elif isinstance(outcome, LeaseLost):
             ours = False
+        elif isinstance(outcome, DatabaseNotReady):
+            ours = self._write(
+                lambda repository: repository.put_back(job_id, number, forgiven=False)
+            )
         else:
             error, code = records.plain(str(outcome)), outcome.code
             ours = self._write(lambda repository: repository.fail(job_id, number, error, code))
@@ -566,9 +581,7 @@ class Jobs:
         payload = tasks.run(job.task, engine, inputs, params, report)
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
-        with self._database.snapshot() as repository:
-            queued_s = repository.queued_for_s(job.id)
-        durations_s = {"queued": queued_s, "total": time.monotonic() - start}
+        durations_s = {"queued": attempt.queued_s, "total": time.monotonic() - start}
         key = records.run_key(
             job.task,
             job.params,
@@ -614,9 +627,9 @@ class Jobs:
                 cancel = repository.renew(
                     attempt.job.id, attempt.number, progress, self.settings.lease_seconds
                 )
-        except OperationalError as error:
+        except DatabaseNotReady as error:
             # The lease is long enough for a database that restarts.
-            log.warning("progress not stored", reason=str(error.orig))
+            log.warning("progress not stored", reason=str(error))
             return
         if cancel is None:
             raise LeaseLost(f"Job {attempt.job.id} is run by another attempt now")
@@ -630,7 +643,7 @@ class Jobs:
             try:
                 with self._database.transaction() as repository:
                     return write(repository)
-            except OperationalError:
+            except DatabaseNotReady:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1.0)
@@ -643,9 +656,12 @@ class Jobs:
             repository.greet(worker)
 
     def beat(self, worker: str) -> None:
-        """A worker lives: what it runs stays its own."""
+        """A worker lives: what this process runs stays its own, however long its steps are."""
+        running = self._running
         with self._database.transaction() as repository:
-            repository.beat(worker, self.settings.lease_seconds)
+            repository.beat(worker)
+            if running is not None:
+                repository.renew_lease(running.job.id, running.number, self.settings.lease_seconds)
 
     def workers(self) -> Sequence[WorkerInfo]:
         """The workers that live, as far as is known here, and those that failed to start."""

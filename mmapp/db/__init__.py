@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from mmapp.config import REPOSITORY
 from mmapp.db.repository import Repository
@@ -42,7 +42,7 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Repository]:
         """Writes, all or none; SQLite's write lock is taken at the start, so none deadlocks."""
-        with self._engine.connect() as connection:
+        with self._reachable(), self._engine.connect() as connection:
             immediate = connection.execution_options(immediate=True)
             with immediate.begin():
                 yield Repository(immediate)
@@ -50,29 +50,37 @@ class Database:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Repository]:
         """Reads; on SQLite they wait for nobody."""
-        with self._engine.connect() as connection, connection.begin():
+        with self._reachable(), self._engine.connect() as connection, connection.begin():
             yield Repository(connection)
+
+    @contextlib.contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """A database that is stopped, restarts or stays locked is a person's to solve."""
+        try:
+            yield
+        except OperationalError as error:
+            line = " ".join(str(error.orig or error).split())
+            raise DatabaseNotReady(
+                f"The database {self.name} does not answer ({line}); check MMAPP_DATABASE_URL"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """Its URL, as it may be shown."""
+        return make_url(self.url).render_as_string(hide_password=True)
 
     def check(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is at the newest migration."""
-        where = make_url(self.url).render_as_string(hide_password=True)
-        try:
-            revision = self.revision()
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            line = " ".join(str(cause).split())
-            raise DatabaseNotReady(
-                f"The database {where} does not answer ({line}); check MMAPP_DATABASE_URL"
-            ) from error
+        revision = self.revision()
         if revision != HEAD:
             raise DatabaseNotReady(
-                f"The database {where} is at migration {revision or 'none'}, but this version needs"
+                f"The database {self.name} is at migration {revision or 'none'}, but this version needs"
                 f" {HEAD}; run `mmapp migrate`"
             )
 
     def revision(self) -> str | None:
         """The migration that the database is at; None when it is empty."""
-        with self._engine.connect() as connection:
+        with self._reachable(), self._engine.connect() as connection:
             if not sqlalchemy.inspect(connection).has_table("alembic_version"):
                 return None
             found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version"))

@@ -340,7 +340,7 @@ class Repository:
         ).scalar()
         return key
 
-    def queued_for_s(self, job_id: str) -> float:
+    def queued_s(self, job_id: str) -> float:
         """Seconds from the moment that the job was queued to the start of its present attempt."""
         row = self._connection.execute(
             select(jobs.c.queued_at, jobs.c.started_at).where(jobs.c.id == job_id)
@@ -664,15 +664,16 @@ class Repository:
             )
         )
 
-    def beat(self, name: str, lease_s: float) -> None:
-        """A worker lives, and so does the lease of what it runs."""
+    def beat(self, name: str) -> None:
+        """A worker lives."""
         self._connection.execute(
             update(workers).where(workers.c.name == name).values(last_seen=self._now())
         )
+
+    def renew_lease(self, job_id: str, attempt: int, lease_s: float) -> None:
+        """Renews the lease of an attempt, if it still is the one."""
         self._connection.execute(
-            update(jobs)
-            .where(jobs.c.worker == name, jobs.c.status == Status.RUNNING)
-            .values(lease_until=self._now(lease_s))
+            update(jobs).where(*_held(job_id, attempt)).values(lease_until=self._now(lease_s))
         )
 
     def workers(self) -> list[WorkerInfo]:

@@ -10,7 +10,7 @@ from PIL import Image
 from mmapp.errors import EmptyFile, NotFound
 from mmapp.jobs import Jobs
 from mmapp.types import MediaType
-from tests.jobs.scenes import TEXT
+from tests.jobs.scenes import TEXT, photo_bytes
 
 
 def test_a_text_is_read_once_and_kept(jobs: Jobs) -> None:
@@ -40,6 +40,21 @@ def test_a_photo_is_served_clean(jobs: Jobs) -> None:
     served = jobs.page_image(document.sha256, 1)
     assert Image.open(io.BytesIO(served)).size == (20, 10)
     assert b"home address" not in served
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.png"])
+def test_a_file_that_was_lost_on_disk_can_be_added_again(jobs: Jobs, name: str) -> None:
+    data = TEXT.encode() if name == "a.txt" else photo_bytes("red")
+    document = jobs.add_document(name, data)
+    for blob in jobs.settings.data_dir.glob("blobs/*/*"):
+        blob.unlink()
+    if name == "a.png":
+        with pytest.raises(NotFound, match="Add it again"):
+            jobs.page_image(document.sha256, 1)
+    assert jobs.add_document(name, data) == document
+    assert jobs._blobs.get(document.sha256) == data
+    if name == "a.png":
+        assert jobs.page_image(document.sha256, 1)
 
 
 def test_a_refused_file_leaves_nothing(jobs: Jobs) -> None:

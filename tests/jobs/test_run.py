@@ -10,7 +10,7 @@ import pytest
 
 from mmapp import jobs as jobs_module
 from mmapp.config import Settings
-from mmapp.errors import JobCancelled, LeaseLost, NotFound
+from mmapp.errors import DatabaseNotReady, JobCancelled, LeaseLost, NotFound
 from mmapp.jobs import Attempt, Jobs
 from mmapp.types import Job, Listing, Progress, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
@@ -123,9 +123,7 @@ def test_a_worker_that_was_overtaken_stores_nothing(jobs: Jobs, job: Job) -> Non
         nonlocal overtaken
         if not overtaken:
             overtaken = True
-            with jobs._database.snapshot() as repository:
-                held = repository.held_job(job.id)
-            expire(jobs, Attempt(job, held.attempt, held.worker))
+            expire(jobs, held(jobs, job))
             jobs.run(job.id, engine(), "w2")
         return 0.0
 
@@ -135,11 +133,34 @@ def test_a_worker_that_was_overtaken_stores_nothing(jobs: Jobs, job: Job) -> Non
     assert jobs.get(job.id).attempts == 2
 
 
+def held(jobs: Jobs, job: Job) -> Attempt:
+    """The attempt that runs now."""
+    with jobs._database.snapshot() as repository:
+        found = repository.held_job(job.id)
+    return Attempt(job, found.attempt, found.worker, 0.0)
+
+
 def test_a_heartbeat_keeps_the_lease_of_a_silent_task(jobs: Jobs, job: Job) -> None:
-    attempt = taken(jobs, job.id)
-    expire(jobs, attempt)
+    beaten = False
+
+    def rule(*_: object) -> float:
+        nonlocal beaten
+        if not beaten:
+            beaten = True
+            expire(jobs, held(jobs, job))
+            jobs.beat("w1")
+            assert jobs.take(job.id, "w2") is None
+        return 0.0
+
+    jobs.run(job.id, engine(rule), "w1")
+    assert beaten
+    assert jobs.get(job.id).status is Status.SUCCEEDED
+
+
+def test_a_heartbeat_does_not_keep_what_its_worker_no_longer_runs(jobs: Jobs, job: Job) -> None:
+    expire(jobs, taken(jobs, job.id))
     jobs.beat("w1")
-    assert jobs.take(job.id, "w2") is None
+    assert jobs.take(job.id, "w2") is not None
 
 
 def test_cancel_stops_a_running_job_at_its_next_report(
@@ -205,6 +226,18 @@ def test_progress_has_the_time_left_at_the_pace_of_its_phase(
     clock[0] += 1.0
     report(Progress("choosing", 5, 10, "sentences"))
     assert jobs.get(job.id).progress.eta_s is None
+
+
+def test_a_database_that_is_gone_for_a_moment_costs_an_attempt_and_no_job(
+    jobs: Jobs, job: Job
+) -> None:
+    def rule(*_: object) -> float:
+        raise DatabaseNotReady("The database does not answer")
+
+    jobs.run(job.id, engine(rule), "w1")
+    assert jobs.get(job.id).status is Status.QUEUED
+    jobs.run(job.id, engine(), "w1")
+    assert (jobs.get(job.id).status, jobs.get(job.id).attempts) == (Status.SUCCEEDED, 2)
 
 
 def test_watch_yields_changes_until_all_have_ended(jobs: Jobs, add_text: AddText) -> None:
