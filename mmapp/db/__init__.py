@@ -74,8 +74,8 @@ class Database:
         revision = self.revision()
         if revision != HEAD:
             raise DatabaseNotReady(
-                f"The database {self.name} is at migration {revision or 'none'}, but this version needs"
-                f" {HEAD}; run `mmapp migrate`"
+                f"The database {self.name} is at migration {revision or 'none'}, but this version"
+                f" needs {HEAD}; run `mmapp migrate`"
             )
 
     def revision(self) -> str | None:

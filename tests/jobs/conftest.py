@@ -27,8 +27,8 @@ AddPhoto = Callable[[str], Document]
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
+    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server.get_uri()
 
 
 @pytest.fixture(scope="session")
