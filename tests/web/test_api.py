@@ -1,0 +1,92 @@
+"""What is served beside the pages, and what is not."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from mmapp import __version__
+from mmapp.api import add_routes
+from mmapp.jobs import Jobs
+from mmapp.types import Job
+
+
+@pytest.fixture
+def client(jobs: Jobs) -> Iterator[TestClient]:
+    app = FastAPI()
+    add_routes(app, jobs)
+    with TestClient(app, follow_redirects=False) as client:
+        yield client
+
+
+def test_the_process_tells_that_it_lives_and_what_it_is(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/version").json() == {"name": "mmapp", "version": __version__}
+
+
+def test_without_a_queue_the_process_is_not_ready(client: TestClient) -> None:
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["error"] == "broker_down"
+
+
+def test_a_photo_is_served_anew_encoded_and_never_changes(
+    client: TestClient, jobs: Jobs, photo: bytes
+) -> None:
+    document = jobs.add_document("a.png", photo + b"<script>not a picture</script>")
+    response = client.get(f"/pages/{document.sha256}/1")
+    assert Image.open(io.BytesIO(response.content)).size == (64, 48)
+    assert response.headers["content-type"].startswith("image/")
+    assert "immutable" in response.headers["cache-control"]
+    assert b"script" not in response.content
+
+
+def test_a_page_of_text_is_served_as_plain_text(client: TestClient, jobs: Jobs) -> None:
+    document = jobs.add_document("a.txt", "<script>alert(1)</script>\n\n第二段。".encode())
+    response = client.get(f"/pages/{document.sha256}/1/text")
+    assert response.text == "<script>alert(1)</script>\n第二段。"
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/pages/{sha256}/2",
+        "/pages/{sha256}/0",
+        "/pages/{sha256}/2/text",
+        "/pages/nothing/1",
+        "/pages/nothing/1/text",
+        "/jobs/nothing",
+        "/jobs/nothing/result.json",
+        "/batches/nothing/results.csv",
+    ],
+)
+def test_what_is_not_there_is_not_found(client: TestClient, jobs: Jobs, path: str) -> None:
+    sha256 = jobs.add_document("a.txt", b"Only one page of text.").sha256
+    response = client.get(path.format(sha256=sha256))
+    assert (response.status_code, response.json()["error"]) == (404, "not_found")
+
+
+def test_a_job_leads_to_its_page(client: TestClient, summary: Job, verdict: Job) -> None:
+    assert client.get(f"/jobs/{summary.id}").headers["location"] == f"/documents?job={summary.id}"
+    assert client.get(f"/jobs/{verdict.id}").headers["location"] == f"/listings?job={verdict.id}"
+
+
+def test_a_result_is_the_same_json_as_the_command_lines(client: TestClient, summary: Job) -> None:
+    result = client.get(f"/jobs/{summary.id}/result.json").json()
+    assert set(result) == {"job", "document", "summary", "coverage", "record"}
+    assert result["record"]["checkpoint"] == "fake"
+
+
+def test_the_running_source_can_be_had(client: TestClient) -> None:
+    packed = client.get("/source.tar.gz").content
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        names = set(archive.getnames())
+    assert {"mmapp/LICENSE", "mmapp/mmapp/api.py", "mmapp/model/engine.py"} <= names
+    assert not [name for name in names if ".env" in name or ".venv" in name or "/.git" in name]

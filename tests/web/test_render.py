@@ -1,0 +1,214 @@
+"""Foreign words stay words, and what is drawn stands where it should."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mmapp.types import (
+    Document,
+    Job,
+    Listing,
+    MediaType,
+    Page,
+    Priority,
+    Progress,
+    Status,
+    TaskName,
+)
+from mmapp.web import render
+from mmapp.web.words import Words
+
+EN, ZH = Words("en"), Words("zh")
+ATTACK = """<img src=x onerror=alert(1)>"'${alert(2)}{{alert(3)}}`alert(4)`</script>"""
+SHA = "ab" * 32
+
+
+def job(status: Status = Status.SUCCEEDED, **values: Any) -> Job:
+    given: dict[str, Any] = {
+        "id": "j1",
+        "task": TaskName.SUMMARIZE,
+        "status": status,
+        "priority": Priority.INTERACTIVE,
+        "label": "report.pdf",
+        "params": {},
+        "attempts": 1,
+        "progress": Progress(),
+        "created_at": datetime(2026, 11, 22, 3, 50, tzinfo=UTC),
+    }
+    return Job(**(given | values))
+
+
+def pdf(pages: int = 3) -> Document:
+    return Document(SHA, "report.pdf", MediaType.PDF, 1000, pages)
+
+
+def sentence(text: str, page: int = 2, box: tuple[float, ...] = (10, 20, 110, 40)) -> Any:
+    return {
+        "text": text,
+        "supported": True,
+        "evidence": [{"page": page, "quote": text, "boxes": [list(box)]}],
+    }
+
+
+def summary(*sentences: Any, failed: Any = (), page: Page | None = None) -> str:
+    payload = {
+        "summary": list(sentences),
+        "coverage": {"pages": 3, "read": 3 - len(failed), "ocr": 0, "failed": list(failed)},
+    }
+    shown = render.ShownDocument(pdf(), {2: page or Page(2, 200, 400)})
+    return render.summary(EN, job(), payload, {"checkpoint": "nano"}, shown)
+
+
+def viewer_data(markup: str) -> Any:
+    (found,) = re.findall(r'data-viewer="([^"]*)"', markup)
+    return json.loads(html.unescape(found))
+
+
+def tags(markup: str) -> set[str]:
+    return set(re.findall(r"<(\w+)", markup))
+
+
+def test_escaped_text_has_nothing_that_html_or_a_template_would_read() -> None:
+    assert not set(render.escape(ATTACK)) & set("<>\"'${}`")
+    assert html.unescape(render.escape(ATTACK)) == ATTACK
+
+
+def test_a_hostile_document_adds_no_tag_to_its_summary() -> None:
+    kind, hostile = summary(sentence("Kind words.")), summary(sentence(ATTACK))
+    assert tags(kind) == tags(hostile)
+    assert "${" not in hostile
+    assert viewer_data(hostile)["marks"][0]["quote"] == ATTACK
+
+
+def test_a_hostile_listing_adds_no_tag_to_its_verdict() -> None:
+    assert tags(verdict(Listing((SHA,), ATTACK, ATTACK, {ATTACK: ATTACK}), ATTACK)) == tags(
+        verdict(Listing((SHA,), "Shirt", "Blue", {"colour": "blue"}), "Shirt")
+    )
+
+
+def verdict(listing: Listing, text: str, **values: Any) -> str:
+    claim = {
+        "text": text,
+        "attribute": "title",
+        "field": "title",
+        "span": [0, len(text)],
+        "label": "REFUTED",
+        "probability": 0.8,
+        "evidence": [{"image": 1, "box": [0.0, 0.0, 50.0, 100.0]}],
+    }
+    payload = {"verdict": "inconsistent", "score": 0.2, "claims": [claim | values]}
+    return render.verdict(EN, job(), listing, payload, {}, [Page(1, 100, 200)])
+
+
+def test_a_mark_is_placed_in_percent_of_its_page() -> None:
+    (mark,) = viewer_data(summary(sentence("Words.")))["marks"]
+    assert mark["boxes"] == [[5.0, 5.0, 50.0, 5.0]]
+
+
+def test_a_mark_on_a_turned_page_is_turned_with_it() -> None:
+    turned = Page(2, 400, 200, rotation=90)
+    (mark,) = viewer_data(summary(sentence("Words."), page=turned))["marks"]
+    assert mark["boxes"] == [[90.0, 5.0, 5.0, 50.0]]
+
+
+def test_a_sentence_leads_to_its_page() -> None:
+    assert 'data-sentence="0" data-page="2"' in summary(sentence("Words."))
+
+
+def test_a_sentence_without_proof_says_so() -> None:
+    markup = summary({"text": "Words.", "supported": False, "evidence": []})
+    assert "not proved" in markup
+    assert "data-sentence" not in markup
+
+
+def test_the_coverage_map_has_a_square_for_each_page() -> None:
+    markup = summary(sentence("Words."), failed=[{"page": 3, "reason": "no text layer"}])
+    assert re.findall(r'class="cell (\w+)"', markup) == ["read", "proof", "failed"]
+    assert "2 of 3 pages were read" in markup
+    assert "Page 3: no text layer" in markup
+
+
+def test_pages_of_a_long_document_share_squares() -> None:
+    covered = {"pages": 5000, "read": 4999, "failed": [{"page": 5000, "reason": "broken"}]}
+    markup = render.coverage(EN, covered, {22})
+    cells = re.findall(r'class="cell (\w+)" data-page="(\d+)"', markup)
+    assert len(cells) <= render.COVERAGE_CELLS
+    assert cells[1] == ("proof", "22")
+    assert cells[-1][0] == "failed"
+    assert "Pages 4999–5000" in markup or "Pages 4990–5000" in markup
+
+
+def test_claims_are_coloured_where_they_stand() -> None:
+    listing = Listing((SHA,), "A blue shirt", "", {"colour": "blue", "fit": "slim"})
+    markup = verdict(listing, "blue", field="attributes", attribute="colour", span=[0, 4])
+    assert '<dd><mark class="REFUTED">blue</mark></dd>' in markup
+    assert "<h3>A blue shirt</h3>" in markup
+    assert "<dd>slim</dd>" in markup
+
+
+def test_an_unchecked_claim_is_told() -> None:
+    payload = {"claims": [], "unchecked": [{"text": "one too many"}]}
+    assert "one too many" in render.listing_words(EN, Listing((SHA,), "Shirt"), payload)
+
+
+def test_a_verdict_counts_its_labels() -> None:
+    assert "0 supported, 1 refuted, 0 not to be seen" in verdict(Listing((SHA,), "Shirt"), "Shirt")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, ""),
+        (0.2, "about 1 s left"),
+        (89, "about 89 s left"),
+        (600, "about 10 min left"),
+        (9000, "about 2 h left"),
+    ],
+)
+def test_the_time_left_is_said_in_a_fitting_unit(seconds: float | None, words: str) -> None:
+    assert render.eta(EN, seconds) == words
+
+
+def test_progress_counts_pages_and_tokens() -> None:
+    progress = Progress("reading", 1500, 6000, "tokens", 3, 12, 40.0)
+    words = "Reading · 3 of 12 pages · 1,500 of 6,000 tokens · about 40 s left"
+    assert render.progress_words(EN, progress) == words
+    running = render.unfinished(EN, job(Status.RUNNING, progress=progress))
+    assert 'aria-valuenow="25"' in running
+
+
+def test_a_phase_without_a_word_is_shown_as_it_came() -> None:
+    assert (
+        render.progress_words(ZH, Progress("dreaming", 1, 2, "sheep")) == "dreaming · 1 / 2 sheep"
+    )
+
+
+def test_a_failed_job_says_why() -> None:
+    markup = render.unfinished(EN, job(Status.FAILED, error="No words; run OCR first"))
+    assert "No words; run OCR first" in markup
+    assert 'role="alert"' in markup
+
+
+def test_an_address_leaves_out_what_is_empty() -> None:
+    address = render.url("zh", "results", q="湖 & see", task="", offset=30)
+    assert address == "/zh/results?q=%E6%B9%96+%26+see&offset=30"
+
+
+def test_a_verdict_in_a_list_is_said_in_the_readers_language() -> None:
+    check = job(task=TaskName.CHECK_LISTING)
+    payload = {"verdict": "inconsistent", "score": 0.2}
+    assert render.headline(ZH, check, "inconsistent 0.20", payload) == "照片与文字不符（20%）"
+    assert render.headline(ZH, job(), "Words.", {"summary": []}) == "Words."
+
+
+def test_a_long_list_links_to_its_neighbours() -> None:
+    markup = render.pager(EN, first=30, shown=30, count=70, back="/a?x=1&y=2", on="/b")
+    assert 'href="/a?x=1&amp;y=2"' in markup
+    assert "31–60 of 70" in markup
+    assert render.pager(EN, first=0, shown=5, count=5, back="", on="") == ""
