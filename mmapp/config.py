@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     parse_memory: int = Field(2_000_000_000, description="Most memory to read one file, bytes")
     max_photos: int = Field(12, description="Most photos of one listing")
     max_upload_files: int = Field(50, description="Most files in one upload")
+    max_batch_files: int = Field(200_000, description="Most files in one zip of a batch")
+    max_batch_bytes: int = Field(
+        20_000_000_000, description="Most bytes that the zip of a batch unpacks to"
+    )
 
     lease_seconds: float = Field(60.0, description="A silent worker's job is taken over after this")
     sweep_seconds: float = Field(5.0, description="How often lost jobs are looked for")

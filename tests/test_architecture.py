@@ -38,7 +38,7 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}
     | {"mmapp.processes", "mmapp.supervisor"},
     "mmapp.samples": PLAIN,
-    "mmapp.batches": WORDS | {"mmapp.jobs"},
+    "mmapp.batches": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.records"},
     "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"},
