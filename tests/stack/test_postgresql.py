@@ -25,11 +25,11 @@ def has_ended(jobs: Jobs, job_id: str) -> bool:
 def test_a_job_survives_a_restart_of_the_database_and_a_killed_worker(
     tmp_path: Path, checkpoint: Path
 ) -> None:
-    with postgresql_server(tmp_path / "pg") as server:
+    with postgresql_server() as server:
         settings = Settings(
             data_dir=tmp_path / "data",
             checkpoint=checkpoint,
-            database_url=fresh_postgresql(server.get_uri(), "stack"),
+            database_url=fresh_postgresql(server.url, "stack"),
             threads=1,
             sweep_seconds=1.0,
             _env_file=None,
