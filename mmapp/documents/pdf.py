@@ -160,9 +160,9 @@ class Pdf:
     def _zoom(self, page: Any, dpi: int) -> float:
         """From the page's size, before MuPDF allocates a pixel."""
         zoom = dpi / POINTS_PER_INCH
-        pixels = max(page.width * zoom, 1.0) * max(page.height * zoom, 1.0)
-        if pixels > self.limits.max_pixels:
-            zoom *= math.sqrt(self.limits.max_pixels / pixels)
+        # MuPDF rounds outwards, which counts on a page that is thin.
+        while (page.width * zoom + 1) * (page.height * zoom + 1) > self.limits.max_pixels:
+            zoom *= 0.9
         return zoom
 
 

@@ -29,7 +29,7 @@ MARKS = (
 )
 #: Control characters that text files have: tab, line ends, form feed, escape, backspace.
 TEXT_CONTROLS = frozenset("\t\n\v\f\r\x08\x1b\x85")
-#: More control characters than this share, and it is no text.
+#: More control characters than one and this share, and it is no text.
 MAX_CONTROLS = 0.005
 #: Of the characters beyond ASCII that GB18030 gives, at least this share is in everyday GB2312.
 MIN_COMMON_CHINESE = 0.7
@@ -109,7 +109,7 @@ def _utf_16_without_mark(data: bytes) -> str | None:
 
 def _reads_as_text(text: str) -> bool:
     controls = sum(c < " " and c not in TEXT_CONTROLS for c in text)
-    return "\0" not in text and controls <= MAX_CONTROLS * len(text)
+    return "\0" not in text and controls <= 1 + MAX_CONTROLS * len(text)
 
 
 def _is_chinese(text: str) -> bool:
