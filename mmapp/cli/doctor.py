@@ -1,0 +1,221 @@
+"""`mmapp doctor`: does this machine have what mmapp needs, and if not, what to do about it.
+
+Each check looks at one thing and changes nothing, except that the data folder is made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmapp.cli.outputs import write_json
+from mmapp.cli.session import has_workers, read_settings
+from mmapp.errors import MmappError
+
+if TYPE_CHECKING:
+    from mmapp.config import Settings
+
+#: Less free space than this is worth a word: files, page pictures and the database grow.
+LOW_SPACE = 2_000_000_000
+
+#: Seconds that importing torch may take on a slow disk.
+TORCH_S = 120
+
+TORCH_SCRIPT = (
+    "import torch; print(torch.__version__, torch.cuda.get_device_name(0)"
+    " if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    #: What to do; empty when all is well.
+    remedy: str = ""
+
+
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write JSON, and nothing else, to stdout")
+    ] = False,
+) -> int:
+    """Check what this machine has, each with its remedy; 1 when something is missing."""
+    settings = read_settings()
+    found = list(checks(settings))
+    if as_json:
+        write_json([asdict(check) for check in found])
+    else:
+        _show(found)
+    return 0 if all(check.ok for check in found) else 1
+
+
+def checks(settings: Settings) -> Iterator[Check]:
+    from mmapp.display import working
+
+    looks: dict[str, Callable[[Settings], tuple[str, str]]] = {
+        "Python": _python,
+        "data folder": _data_folder,
+        "database": _database,
+        "Redis": _redis,
+        "document reader": _reader,
+        "torch": _torch,
+        "checkpoint": _checkpoint,
+        "web": _web,
+        "workers": _workers,
+    }
+    for name, look in looks.items():
+        with working(f"Checking: {name}"):
+            try:
+                found, remedy = look(settings)
+            except MmappError as error:
+                found, remedy = str(error), "Do what the line says"
+            except Exception as error:
+                found, remedy = f"{type(error).__name__}: {error}", "Run ./setup again"
+        yield Check(name, not remedy, " ".join(found.split()), remedy)
+
+
+def _python(_settings: Settings) -> tuple[str, str]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return f"{version}, {sys.executable}", "" if fits else "Use Python 3.11, 3.12 or 3.13"
+
+
+def _data_folder(settings: Settings) -> tuple[str, str]:
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{folder}: {error.strerror}", "Set MMAPP_DATA_DIR to a folder that you may write"
+    if not os.access(folder, os.W_OK):
+        return f"{folder} is read-only", "Set MMAPP_DATA_DIR to a folder that you may write"
+    free = shutil.disk_usage(folder).free
+    remedy = "Free some space, or set MMAPP_DATA_DIR to a larger disk" if free < LOW_SPACE else ""
+    return f"{folder}, {free / 1e9:.1f} GB free", remedy
+
+
+def _database(settings: Settings) -> tuple[str, str]:
+    from mmapp.db import HEAD, Database
+
+    if not settings.database_url and not (settings.data_dir / "mmapp.sqlite3").exists():
+        return "SQLite in the data folder; made on first use", ""
+    database = Database(settings.sqlalchemy_url)
+    try:
+        revision = database.revision()
+        if revision != HEAD:
+            found = f"at migration {revision or 'none'}, this version needs {HEAD}"
+            return found, "Run `mmapp migrate`"
+        database.check()
+    except Exception as error:
+        cause = getattr(error, "orig", None) or error
+        return f"does not answer ({cause})", "Start it, or correct MMAPP_DATABASE_URL"
+    finally:
+        database.close()
+    kind = settings.sqlalchemy_url.partition(":")[0]
+    return f"{kind}, at migration {HEAD}", ""
+
+
+def _redis(settings: Settings) -> tuple[str, str]:
+    from mmapp.broker import Broker
+    from mmapp.stack import Stack, redis_server
+
+    running = Stack.running(settings)
+    url = running.redis_url if running else settings.redis_url
+    if not url:
+        return f"started when needed: {redis_server()}", ""
+    broker = Broker(url, settings.job_seconds)
+    try:
+        broker.check()
+    except MmappError as error:
+        return str(error), "Start Redis, or correct MMAPP_REDIS_URL"
+    finally:
+        broker.close()
+    return "that of `mmapp up` answers" if running else "MMAPP_REDIS_URL answers", ""
+
+
+def _reader(settings: Settings) -> tuple[str, str]:
+    from mmapp.documents import Reader
+
+    with Reader(settings) as reader:
+        reader.read("doctor.txt", b"A line to read.")
+    return f"reads in its own process, PyMuPDF {metadata.version('pymupdf')}", ""
+
+
+def _torch(_settings: Settings) -> tuple[str, str]:
+    """In a process of its own: this one stays free of torch."""
+    command = [sys.executable, "-c", TORCH_SCRIPT]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not imported within {TORCH_S} s", "Look at the disk and at what else runs"
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        return last[0], "Run ./setup again"
+    return done.stdout.strip(), ""
+
+
+def _checkpoint(settings: Settings) -> tuple[str, str]:
+    from mmapp.checkpoints import identify
+
+    try:
+        checkpoint = identify(settings.checkpoint.expanduser(), settings.data_dir)
+    except MmappError as error:
+        return str(error), "Set MMAPP_CHECKPOINT to a checkpoint folder"
+    return f"{checkpoint.name}, weights {checkpoint.weights_sha256[:12]}", ""
+
+
+def _web(settings: Settings) -> tuple[str, str]:
+    from mmapp.stack import Stack
+
+    running = Stack.running(settings)
+    if running is not None and running.web_url:
+        return f"`mmapp up` serves {running.web_url}", ""
+    with socket.socket() as probe:
+        if probe.connect_ex((settings.host, settings.port)) == 0:
+            return f"port {settings.port} is taken; the next free one will be used", ""
+    return f"port {settings.port} of {settings.host} is free", ""
+
+
+def _workers(settings: Settings) -> tuple[str, str]:
+    from mmapp.jobs import Jobs
+
+    if not settings.database_url and not (settings.data_dir / "mmapp.sqlite3").exists():
+        return "none; started when needed", ""
+    with Jobs.open(settings) as jobs:
+        infos = jobs.workers()
+        if has_workers(jobs):
+            ready = [worker for worker in infos if worker.ready]
+            return "; ".join(f"{one.name}: {one.checkpoint} on {one.device}" for one in ready), ""
+    errors = [worker.error for worker in infos if worker.error]
+    if errors:
+        log_path = settings.data_dir / "logs" / "worker.log"
+        return f"failed to start: {errors[-1]}", f"See {log_path}, then start it again"
+    return "none; started when needed", ""
+
+
+def _show(found: list[Check]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from mmapp.display import clean, show
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "Check", "Found", "What to do"):
+        table.add_column(column, overflow="fold")
+    for check in found:
+        mark = Text("✓", "green") if check.ok else Text("✗", "bold red")
+        table.add_row(mark, check.name, Text(clean(check.found)), Text(clean(check.remedy)))
+    show(table)

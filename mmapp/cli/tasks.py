@@ -1,0 +1,287 @@
+"""`mmapp summarize`, `check` and `batch`: submit, wait, show."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from mmapp.cli import failures
+from mmapp.cli.outputs import TaskChoice, result_json, write_json
+from mmapp.cli.session import Desk, good_ones, open_desk
+from mmapp.errors import BadInput
+from mmapp.types import Batch, Job, Listing, Result, Status, SummarizeParams, TaskName
+
+if TYPE_CHECKING:
+    from mmapp.jobs import BatchRow, BatchRowResult
+
+JOB_FAILED = 1
+ROWS_FAILED = 3
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to stdout")]
+
+
+class Mode(StrEnum):
+    GROUNDED = "grounded"
+    ABSTRACTIVE = "abstractive"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(summarize)
+    app.command()(check)
+    app.command()(batch)
+
+
+def task_name(choice: TaskChoice) -> TaskName:
+    return TaskName.SUMMARIZE if choice is TaskChoice.SUMMARIZE else TaskName.CHECK_LISTING
+
+
+def summarize(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="PDFs, images or texts", show_default=False),
+    ],
+    sentences: Annotated[int, typer.Option(min=1, max=50, help="Sentences of each summary")] = 3,
+    mode: Annotated[
+        Mode, typer.Option(help="grounded: every sentence is quoted from the document")
+    ] = Mode.GROUNDED,
+    password: Annotated[
+        str | None, typer.Option(help="Opens encrypted PDFs; it is not stored")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Summarize documents in sentences that each quote their page."""
+    if mode is Mode.ABSTRACTIVE:
+        raise BadInput(
+            "--mode abstractive is not offered yet: this version proves summaries by quoting, and"
+            " free wording needs a stronger checkpoint; leave the option out"
+        )
+    with open_desk() as desk:
+
+        def submit(path: Path) -> Job:
+            document = desk.add_file(path, password)
+            desk.check_checkpoint()
+            params = SummarizeParams(document.sha256, sentences)
+            return desk.jobs.submit(TaskName.SUMMARIZE, params, label=path.name)
+
+        if len(paths) == 1:
+            submitted, status = [submit(paths[0])], 0
+        else:
+            submitted, status = good_ones(paths, submit)
+        ended = desk.wait([job.id for job in submitted])
+        return max(status, show_ended(desk, ended, as_json, is_list=len(paths) > 1))
+
+
+def check(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="The photos", show_default=False)
+    ],
+    title: Annotated[str, typer.Option(help="What the listing calls the product")],
+    description: Annotated[str, typer.Option(help="The listing's text")] = "",
+    attr: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="An attribute, like colour=red; any number of them"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Check the claims of a product listing against its photos."""
+    attributes = parse_attributes(attr or ())
+    with open_desk() as desk:
+        added, status = good_ones(images, desk.add_file)
+        if status:
+            return status
+        desk.check_checkpoint()
+        photos = tuple(document.sha256 for document in added)
+        listing = Listing(photos, title, description, attributes)
+        job = desk.jobs.submit(TaskName.CHECK_LISTING, listing)
+        return show_ended(desk, desk.wait([job.id]), as_json)
+
+
+def parse_attributes(given: Sequence[str]) -> Mapping[str, str]:
+    """`name=value`, each name once."""
+    attributes: dict[str, str] = {}
+    for text in given:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not (sign and name and value):
+            raise BadInput(f"--attr {text} is not NAME=VALUE; write for example --attr colour=red")
+        if name in attributes:
+            raise BadInput(f"--attr {name} is given twice; give one value")
+        attributes[name] = value
+    return attributes
+
+
+def show_ended(desk: Desk, ended: Sequence[Job], as_json: bool, *, is_list: bool = False) -> int:
+    """Results to stdout, failures to stderr; the exit status."""
+    results: list[tuple[Job, Result]] = []
+    for job in ended:
+        if job.status is Status.SUCCEEDED:
+            results.append((job, desk.jobs.result(job.id)))
+        else:
+            failures.say(f"{job.label}: {job.error or f'the job was {job.status}'} (job {job.id})")
+    if as_json:
+        values = [result_json(result) for _, result in results]
+        if is_list:
+            write_json(values)
+        elif values:
+            write_json(values[0])
+    else:
+        from mmapp.display import result_view, show
+
+        for job, result in results:
+            show(result_view(job, result, desk.web_url))
+    return 0 if len(results) == len(ended) else JOB_FAILED
+
+
+def batch(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV, JSONL, or a zip of one with its files")
+    ],
+    task: Annotated[TaskChoice, typer.Option(help="What to do with each row")] = TaskChoice.CHECK,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the results; default: stdout")
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Submit, print the batch's id, and leave")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Do one task for each row of a table; the results come as CSV, in input order."""
+    _check_out(file, out)
+    name = task_name(task)
+    with open_desk() as desk:
+        desk.check_checkpoint()
+        submitted = _submit_batch(desk, file, name)
+        if no_wait:
+            return _leave(desk, submitted, as_json)
+        ended = wait_for_batch(desk, submitted.id)
+        if out is not None:
+            write_batch(desk, submitted.id, name, out)
+        if as_json:
+            write_json(batch_json(desk, ended, None if out is None else str(out)))
+        elif out is None:
+            write_rows(desk.jobs.batch_rows(submitted.id), name, sys.stdout)
+        return tell_batch(ended, out)
+
+
+def _check_out(file: Path, out: Path | None) -> None:
+    """Before hours of work, not after."""
+    if not file.is_file():
+        raise BadInput(f"{file} is no file; give a CSV, JSONL or zip")
+    if out is None:
+        return
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise BadInput(f"--out {out} can't be written: give a file in a folder that exists")
+    if out.exists() and out.samefile(file):
+        raise BadInput(f"--out {out} is the input; give another file")
+
+
+def _submit_batch(desk: Desk, file: Path, task: TaskName) -> Batch:
+    from mmapp.batches import read_batch
+    from mmapp.display import counting
+
+    with counting(f"Reading {file.name}") as tell:
+
+        def rows() -> Iterator[BatchRow]:
+            for number, row in enumerate(read_batch(file, task, desk.jobs), 1):
+                tell(number)
+                yield row
+
+        return desk.jobs.submit_batch(file.name, task, rows())
+
+
+def wait_for_batch(desk: Desk, batch_id: str) -> Batch:
+    """Every row has ended; interrupted, what our own stack had to do is cancelled."""
+    from mmapp.display import follow_batch
+
+    with desk.served(open_jobs_of(desk, batch_id)):
+        return follow_batch(desk.jobs, batch_id)
+
+
+def open_jobs_of(desk: Desk, batch_id: str) -> list[str]:
+    """The jobs of a batch that have not ended."""
+    most = desk.jobs.batch(batch_id).rows
+    found: list[str] = []
+    for status in (Status.QUEUED, Status.RUNNING):
+        jobs = desk.jobs.list(status=status, batch_id=batch_id, limit=max(most, 1))
+        found += [job.id for job in jobs]
+    return found
+
+
+def write_batch(desk: Desk, batch_id: str, task: TaskName, out: Path) -> None:
+    """The whole CSV or none: a reader never finds half of it."""
+    fresh = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with fresh.open("w", encoding="utf-8", newline="") as file:
+            write_rows(desk.jobs.batch_rows(batch_id), task, file)
+        fresh.replace(out)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+
+
+def write_rows(rows: Iterable[BatchRowResult], task: TaskName, out: TextIO) -> None:
+    from mmapp.batches import write_results
+
+    write_results(rows, task, out)
+    out.flush()
+
+
+def batch_json(desk: Desk, ended: Batch, out: str | None) -> dict[str, Any]:
+    """A batch, with its rows unless they went to a file."""
+    value: dict[str, Any] = {
+        "batch": ended.id,
+        "name": ended.name,
+        "task": ended.task,
+        "rows": ended.rows,
+        "rejected": ended.rejected,
+        "counts": {str(status): count for status, count in ended.counts.items()},
+        "out": out,
+    }
+    if out is None:
+        value["results"] = [
+            {
+                "row": row.row,
+                "cells": dict(row.cells),
+                "error": row.error,
+                "result": None if row.result is None else result_json(row.result),
+            }
+            for row in desk.jobs.batch_rows(ended.id)
+        ]
+    return value
+
+
+def tell_batch(ended: Batch, out: Path | None = None) -> int:
+    """How many rows failed; the exit status."""
+    succeeded = ended.counts.get(Status.SUCCEEDED, 0)
+    failed = ended.rows - succeeded
+    where = f" in {out}" if out is not None else ""
+    if failed:
+        failures.say(
+            f"{failed:,} of {ended.rows:,} rows failed; see the error column{where}"
+            f" (batch {ended.id})"
+        )
+        return ROWS_FAILED
+    if out is not None:
+        failures.say(f"{succeeded:,} rows done{where} (batch {ended.id})")
+    return 0
+
+
+def _leave(desk: Desk, submitted: Batch, as_json: bool) -> int:
+    if as_json:
+        write_json({**batch_json(desk, submitted, ""), "out": None})
+    else:
+        sys.stdout.write(f"{submitted.id}\n")
+    when = "Its rows are being worked on" if desk.is_served else "Its rows wait for `mmapp up`"
+    failures.say(
+        f"{when}; get the results with `mmapp results --batch {submitted.id} --export csv`, or wait"
+        f" with `mmapp jobs wait {submitted.id}`"
+    )
+    return ROWS_FAILED if submitted.rejected else 0

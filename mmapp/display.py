@@ -1,0 +1,367 @@
+"""What people see in the terminal: summaries, verdicts, tables, progress.
+
+Results go to stdout, progress to stderr, and only to a terminal. Foreign text is never read as
+markup, and control characters are taken out, so that a title can't steer the terminal. Called by
+the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from mmapp.types import Batch, Job, Label, Result, Status, TaskName
+
+if TYPE_CHECKING:
+    from mmapp.jobs import Jobs, ResultRow
+
+#: Columns of a line when nobody looks: a file or a pipe has no width of its own.
+PIPE_WIDTH = 100
+
+#: Jobs that get a bar each; more share one.
+MOST_BARS = 8
+
+#: Pages of a kind that are named one by one in the coverage line.
+MOST_PAGES = 12
+
+STATUS_STYLE = {
+    Status.QUEUED: "cyan",
+    Status.RUNNING: "blue",
+    Status.SUCCEEDED: "green",
+    Status.FAILED: "red",
+    Status.CANCELLED: "yellow",
+}
+LABELS = {
+    Label.SUPPORTED: ("✓ supported", "green"),
+    Label.REFUTED: ("✗ refuted", "bold red"),
+    Label.NOT_ENOUGH_INFO: ("? not to be seen", "yellow"),
+}
+VERDICT_STYLE = {"consistent": "bold green", "inconsistent": "bold red", "uncertain": "bold yellow"}
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
+
+
+def console(stream: TextIO) -> Console:
+    """A console that honours NO_COLOR and pipes."""
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+
+
+def show(what: RenderableType) -> None:
+    console(sys.stdout).print(what)
+    sys.stdout.flush()
+
+
+def clean(text: object) -> str:
+    """Foreign text in one line, without what a terminal would obey."""
+    return " ".join(str(text).translate(CONTROLS).split())
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def result_view(job: Job, result: Result, url: str = "") -> RenderableType:
+    """A result as a person reads it, and what made it."""
+    body = summary_view if result.task is TaskName.SUMMARIZE else verdict_view
+    return Group(body(job, result.payload), Padding(_footer(result.record, job, url), (0, 0, 1, 2)))
+
+
+def summary_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    pages = payload["document"]["pages"]
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(justify="right", style="dim")
+    lines.add_column()
+    for number, sentence in enumerate(payload["summary"], 1):
+        lines.add_row(f"{number}.", _sentence(sentence))
+    title = Text.assemble((clean(job.label), "bold"), (f"  {_count(pages, 'page')}", "dim"))
+    return Group(
+        title,
+        Padding(lines, (1, 0, 1, 1)),
+        Padding(coverage_line(payload["coverage"]), (0, 0, 0, 2)),
+    )
+
+
+def _sentence(sentence: Mapping[str, Any]) -> Text:
+    """The words with the pages where they stand; each page's own words where there are several."""
+    evidence = sentence["evidence"]
+    text = Text(clean(sentence["text"]))
+    if not sentence["supported"]:
+        return text.append("  not proved", "bold yellow")
+    pages = ", ".join(str(one["page"]) for one in evidence)
+    text.append(f"  ✓ p. {pages}", "green")
+    if len(evidence) > 1 or any(clean(one["quote"]) != clean(sentence["text"]) for one in evidence):
+        for one in evidence:
+            text.append(f"\np. {one['page']}: “{clean(one['quote'])}”", "dim")
+    return text
+
+
+def coverage_line(coverage: Mapping[str, Any]) -> Text:
+    """Which pages were read, and why others were not."""
+    failed: dict[str, list[int]] = {}
+    for page in coverage["failed"]:
+        failed.setdefault(clean(page["reason"]), []).append(page["page"])
+    every = coverage["read"] == coverage["pages"]
+    line = Text(f"Read {coverage['read']:,} of {_count(coverage['pages'], 'page')}", "dim")
+    if coverage["ocr"]:
+        line.append(f", {coverage['ocr']:,} by text recognition", "dim")
+    for reason, pages in failed.items():
+        named = ", ".join(str(page) for page in pages[:MOST_PAGES])
+        more = f" and {len(pages) - MOST_PAGES:,} more" if len(pages) > MOST_PAGES else ""
+        line.append(f"; not read: p. {named}{more} ({reason})", "yellow")
+    return line.append("." if every else "", "dim")
+
+
+def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    verdict = str(payload["verdict"])
+    title = Text.assemble(
+        (clean(job.label), "bold"),
+        "  ",
+        (verdict.upper(), VERDICT_STYLE.get(verdict, "bold")),
+        (f"  P(consistent) {payload['score']:.2f}", "dim"),
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Claim", ratio=3, overflow="fold")
+    table.add_column("About", overflow="fold")
+    table.add_column("Verdict", no_wrap=True)
+    table.add_column("P", justify="right", no_wrap=True)
+    table.add_column("Seen in", overflow="fold")
+    for claim in payload["claims"]:
+        words, style = LABELS[Label(claim["label"])]
+        table.add_row(
+            Text(clean(claim["text"])),
+            Text(clean(claim["attribute"] or ""), "dim"),
+            Text(words, style),
+            f"{claim['probability']:.2f}",
+            Text(_places(claim["evidence"]), "dim"),
+        )
+    parts: list[RenderableType] = [title, Padding(table, (0, 0, 0, 2))]
+    if payload.get("unchecked"):
+        rest = "; ".join(clean(claim["text"]) for claim in payload["unchecked"])
+        parts.append(Padding(Text(f"Not checked: {rest}", "yellow"), (0, 0, 0, 2)))
+    return Group(*parts)
+
+
+def _places(evidence: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(
+        f"photo {one['image']} [{' '.join(f'{edge:.0f}' for edge in one['box'])}]"
+        for one in evidence
+    )
+
+
+def _footer(record: Mapping[str, Any], job: Job, url: str) -> Text:
+    seconds = record["durations_s"].get("total", 0.0)
+    parts = [f"job {job.id}", f"{record['checkpoint']} on {record['device']}", f"{seconds:.1f} s"]
+    line = Text(" · ".join(parts), "dim")
+    return line.append(f"\n{url}/jobs/{job.id}", "cyan") if url else line
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def job_table(jobs: Iterable[Job]) -> RenderableType:
+    table = _table("Job", "Task", "Status", "What", "Done", "Submitted")
+    for job in jobs:
+        table.add_row(*_job_cells(job), _progress_words(job), _when(job.created_at))
+    return table
+
+
+def result_table(rows: Iterable[ResultRow]) -> RenderableType:
+    table = _table("Job", "Task", "Status", "What", "Result", "Submitted")
+    for row in rows:
+        table.add_row(*_job_cells(row.job), Text(clean(row.headline)), _when(row.job.created_at))
+    return table
+
+
+def batch_view(batch: Batch) -> RenderableType:
+    counts = ", ".join(f"{count:,} {status}" for status, count in batch.counts.items() if count)
+    rejected = f", {batch.rejected:,} rejected" if batch.rejected else ""
+    return Text(
+        f"batch {batch.id} “{clean(batch.name)}”: {_count(batch.rows, 'row')}"
+        f" ({counts or 'no jobs'}{rejected})"
+    )
+
+
+def job_view(job: Job) -> RenderableType:
+    """One job in full, one fact a line."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    facts: dict[str, RenderableType] = {
+        "job": job.id,
+        "task": str(job.task),
+        "status": Text(job.status, STATUS_STYLE[job.status]),
+        "what": Text(clean(job.label)),
+        "attempts": str(job.attempts),
+        "submitted": _when(job.created_at),
+        "started": _when(job.started_at),
+        "ended": _when(job.finished_at),
+        "batch": job.batch_id or "",
+        "progress": "" if job.status.is_final else _progress_words(job),
+        "error": Text(clean(job.error), "red"),
+    }
+    for name, fact in facts.items():
+        if str(fact):
+            table.add_row(name, fact)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column,
+            no_wrap=column in ("Job", "Status", "Submitted"),
+            overflow="fold",
+        )
+    return table
+
+
+def _job_cells(job: Job) -> tuple[RenderableType, ...]:
+    status = Text(job.status, STATUS_STYLE[job.status])
+    return job.id, str(job.task), status, Text(clean(job.label))
+
+
+def _progress_words(job: Job) -> str:
+    if job.status is Status.SUCCEEDED:
+        return "100 %"
+    if job.status is not Status.RUNNING:
+        return ""
+    return f"{job.progress.fraction:.0%} {job.progress.phase}"
+
+
+def _when(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """A sign of life for work without a measure."""
+    screen = console(sys.stderr)
+    if not screen.is_terminal:
+        yield
+        return
+    with screen.status(Text(clean(what))):
+        yield
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Progress]:
+    """Bars that go when the work is done; silent where stderr is no terminal."""
+    screen = console(sys.stderr)
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%", markup=False),
+        TextColumn("{task.fields[words]}", style="dim", markup=False),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    ) as bars:
+        yield bars
+
+
+def follow(jobs: Jobs, job_ids: Sequence[str]) -> list[Job]:
+    """Waits for jobs and shows how far they are; the ended jobs, in the order given."""
+    last: dict[str, Job] = {}
+    _say_once(f"Waiting for {_count(len(set(job_ids)), 'job')}", jobs, job_ids)
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+        shared = bars.add_task("jobs", total=len(job_ids), words="") if _many(job_ids) else None
+        for job in jobs.watch(job_ids):
+            last[job.id] = job
+            if shared is not None:
+                done = sum(one.status.is_final for one in last.values())
+                bars.update(shared, completed=done, words=f"{done:,} of {len(job_ids):,}")
+                continue
+            if job.id not in tasks:
+                tasks[job.id] = bars.add_task(clean(job.label)[:40], total=1.0, words="")
+            _update(bars, tasks[job.id], job)
+    return [last[job_id] for job_id in job_ids]
+
+
+def follow_batch(jobs: Jobs, batch_id: str, poll_s: float = 0.5) -> Batch:
+    """Waits until every row of a batch has ended; how it stands then."""
+    import time
+
+    batch = jobs.batch(batch_id)
+    _say_once(f"Waiting for {_count(batch.rows, 'row')} of batch {batch_id}", jobs, ())
+    began, first = time.monotonic(), _ended(batch)
+    with _bars() as bars:
+        bar = bars.add_task(clean(batch.name)[:40], total=max(batch.rows, 1), words="")
+        while _ended(batch) < batch.rows:
+            time.sleep(poll_s)
+            batch = jobs.batch(batch_id)
+            done, elapsed = _ended(batch), time.monotonic() - began
+            left = elapsed / (done - first) * (batch.rows - done) if done > first else None
+            words = f"{done:,} of {batch.rows:,} rows{_time_left(left)}"
+            bars.update(bar, completed=done, words=words)
+    return batch
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Any]:
+    """A function to call with the count so far, for input whose length is not known."""
+    screen = console(sys.stderr)
+    if not screen.is_terminal:
+        yield lambda _count: None
+        return
+    with screen.status(Text(clean(what))) as status:
+        yield lambda count: status.update(Text(f"{clean(what)} · {count:,}"))
+
+
+def _ended(batch: Batch) -> int:
+    return batch.rejected + sum(n for status, n in batch.counts.items() if status.is_final)
+
+
+def _many(job_ids: Sequence[str]) -> bool:
+    return len(job_ids) > MOST_BARS
+
+
+def _update(bars: Progress, bar: TaskID, job: Job) -> None:
+    progress = job.progress
+    if job.status.is_final:
+        bars.update(bar, completed=1.0, words=str(job.status))
+    elif job.status is Status.QUEUED:
+        bars.update(bar, completed=0.0, words="waiting for a worker")
+    else:
+        words = [progress.phase or "starting"]
+        if progress.pages_total:
+            words.append(f"page {progress.pages_done:,} of {progress.pages_total:,}")
+        if progress.total:
+            words.append(f"{progress.done:,} of {progress.total:,} {progress.unit}")
+        line = ", ".join(words) + _time_left(progress.eta_s)
+        bars.update(bar, completed=progress.fraction, words=line)
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f", {max(1, round(seconds))} s left"
+    return (
+        f", {round(seconds / 60)} min left" if seconds < 5400 else f", {seconds / 3600:.1f} h left"
+    )
+
+
+def _say_once(line: str, jobs: Jobs, job_ids: Sequence[str]) -> None:
+    """Where no bar can be shown, one line says that something goes on."""
+    if console(sys.stderr).is_terminal or all(jobs.get(id_).status.is_final for id_ in job_ids):
+        return
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
