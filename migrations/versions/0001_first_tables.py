@@ -174,6 +174,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("width", sa.Float(), nullable=False),
         sa.Column("height", sa.Float(), nullable=False),
+        sa.Column("rotation", sa.Integer(), nullable=False),
         sa.Column("lines", sa.LargeBinary(), nullable=False),
         sa.Column("characters", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),

@@ -91,12 +91,6 @@ class Database:
         self._engine.dispose()
 
 
-def migrations_folder() -> Path:
-    """Where the migrations are: in the installed package, or beside it in the repository."""
-    installed = Path(__file__).resolve().parent.parent / "migrations"
-    return installed if installed.is_dir() else REPOSITORY / "migrations"
-
-
 def migrate(url: str) -> None:
     """Brings the database to the newest migration; others who call this at once wait for it."""
     from alembic import command
@@ -112,7 +106,7 @@ def alembic_config(url: str) -> Config:
 
     config = Config()
     # Alembic's own reader takes "%" for the start of a placeholder.
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(REPOSITORY / "migrations").replace("%", "%%"))
     config.attributes["url"] = url
     return config
 

@@ -779,6 +779,7 @@ def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, An
         "number": page.number,
         "width": page.width,
         "height": page.height,
+        "rotation": page.rotation,
         "lines": [[line.text, line.box, line.edges, line.block] for line in page.lines],
         "characters": sum(len(line.text) for line in page.lines),
         "error": page.error,
@@ -796,6 +797,7 @@ def _page(row: Row[Any]) -> Page:
             for words, box, edges, block in row.lines
         ),
         error=row.error,
+        rotation=row.rotation,
     )
 
 

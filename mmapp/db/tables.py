@@ -113,6 +113,8 @@ pages = Table(
     Column("number", Integer, primary_key=True),
     Column("width", Float, nullable=False),
     Column("height", Float, nullable=False),
+    #: Degrees by which the page is turned when it is shown.
+    Column("rotation", Integer, nullable=False),
     Column("lines", PackedJson, nullable=False),
     Column("characters", Integer, nullable=False),
     Column("error", Text, nullable=False),
