@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from model.config import ConfigError, ModelConfig
 from model.transformer import Transformer
@@ -90,13 +91,29 @@ def load_config(folder: Path | str) -> ModelConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
+class Uninitialised(TorchFunctionMode):
+    """Makes `torch.nn.init` do nothing. On the meta device it would import torch's compiler, which
+    takes longer than all the rest of loading a small checkpoint."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def load_transformer(
     folder: Path | str, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Transformer:
     """The model of the folder, ready to read; `dtype` None keeps each weight as it is stored."""
     folder = Path(folder)
     config = load_config(folder)
-    with torch.device("meta"):  # shapes only: no memory, no random numbers
+    with torch.device("meta"), Uninitialised():  # shapes only: no memory, no random numbers
         transformer = Transformer(config)
     ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
     shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}

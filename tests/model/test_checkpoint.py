@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,12 @@ def test_weights_are_known_by_their_hash(folder: Path) -> None:
 def test_weights_come_in_the_dtype_that_is_asked_for(folder: Path) -> None:
     dtypes = {weight.dtype for weight in load_transformer(folder, torch.bfloat16).parameters()}
     assert dtypes == {torch.bfloat16}
+
+
+def test_loading_does_not_import_the_compiler(folder: Path) -> None:
+    code = (
+        "import sys; from model.checkpoint import load_transformer; "
+        f"load_transformer({str(folder)!r}); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
