@@ -196,7 +196,9 @@ def _items(lines: list[str], index: int, tag: str) -> tuple[int, list[list[str]]
 def _inline(text: str) -> str:
     # Between Chinese characters the source has blanks that print would not.
     text = re.sub(r"(?<=[^\x00-\x7f])(\**) +(\**)(?=[^\x00-\x7f])", r"\1\2", text)
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text.strip(), quote=False))
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text.strip(), quote=False))
+    # Letters in spans of their own form no ligatures, so the text reads back as it was written.
+    return re.sub(r"f(?=[fil])", "<span>f</span>", text)
 
 
 if __name__ == "__main__":
