@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from PIL import Image
+
 from mmapp.documents import images, text
 from mmapp.documents.frames import EDGES_PER_POINT, FORKED, ORDER, READY, Channel, ChannelClosed
 from mmapp.documents.limits import Limits, out_of_memory, quoted
@@ -36,6 +38,8 @@ GRACE_S = 0.5
 MAX_FILES = 32
 #: Dots per inch at which the pages of an encrypted PDF are kept as pictures.
 KEPT_DPI = 110
+#: Pixels of the white picture of a page that can't be drawn: A4 at those dots.
+BLANK_SIZE = (909, 1286)
 PR_SET_PDEATHSIG = 1
 
 
@@ -237,11 +241,11 @@ def _pages(
 
 
 def _kept_picture(pdf: Pdf, page: Page) -> bytes:
-    """Of an encrypted file, whose pages can't be drawn later; empty where a page can't be drawn."""
+    """Of an encrypted file, to be drawn now or never; white where a page can't be drawn."""
     try:
         return images.encode(pdf.picture(page.number, KEPT_DPI))
     except DocumentError:
-        return b""
+        return images.encode(Image.new("RGB", BLANK_SIZE, "white"))
 
 
 def _send_page(channel: Channel, page: Page) -> None:

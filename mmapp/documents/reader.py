@@ -66,7 +66,7 @@ class ReadDocument:
     document: Document
     pages: tuple[Page, ...]
     #: Pictures of the pages, in their order, clean and encoded anew (PNG or JPEG): of image files,
-    #: and of encrypted PDFs (b"" for a page that can't be drawn). Empty for other files.
+    #: and of encrypted PDFs, which can't be drawn later. Empty for other files.
     images: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -94,12 +94,9 @@ class Reader:
                     case "page":
                         pages.append(_page(answer, blob, points))
                     case "picture":
-                        # Pages without one come before it only in encrypted files.
-                        images += [b""] * (len(pages) - 1 - len(images)) + [blob]
+                        images.append(blob)
                     case "encrypted":
                         encrypted = True
-        if images:
-            images += [b""] * (len(pages) - len(images))
         document = Document(
             sha256=hashlib.sha256(data).hexdigest(),
             name=plain_name(name),
