@@ -7,25 +7,45 @@ is asked of `mmapp.jobs`. Mounted by `mmapp.web.app`; `/livez` and `/readyz` are
 
 from __future__ import annotations
 
+import csv
 import io
+import itertools
+import json
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date
 from functools import lru_cache
+from typing import Any, TextIO
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from mmapp import __version__
+from mmapp.batches import harmless, write_results
 from mmapp.config import REPOSITORY
 from mmapp.documents.quotes import page_text
 from mmapp.errors import BadInput, MmappError, NotFound
-from mmapp.jobs import Jobs
-from mmapp.types import Page, TaskName
+from mmapp.jobs import Jobs, ResultRow
+from mmapp.types import Page, Result, Status, TaskName
 
 #: A page of a document never changes: its address holds the document's hash.
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 SOURCE_FOLDERS = ("mmapp", "workers", "model", "migrations", "docker", "tests")
 SOURCE_SUFFIXES = {".py", ".toml", ".css", ".js", ".ini", ".mako", ".md", ".txt", ".yml", ".yaml"}
+
+EXPORT_COLUMNS = (
+    "job",
+    "task",
+    "status",
+    "label",
+    "created_at",
+    "finished_at",
+    "headline",
+    "error",
+)
+#: Rows of an export that are read from the database at once.
+EXPORT_CHUNK = 200
 
 
 def add_routes(app: FastAPI, jobs: Jobs) -> None:
@@ -113,20 +133,76 @@ def _downloads(jobs: Jobs) -> APIRouter:
 
     @router.get("/jobs/{job_id}/result.json")
     def result(job_id: str) -> Response:
-        found = jobs.result(job_id)
-        return JSONResponse({"job": job_id, **found.payload, "record": dict(found.record)})
+        return JSONResponse(_result_json(jobs.result(job_id)))
+
+    @router.get("/batches/{batch_id}/results.csv")
+    def batch_results(batch_id: str) -> Response:
+        batch = jobs.batch(batch_id)
+        rows = jobs.batch_rows(batch_id)
+        return _csv(f"batch-{batch.id}.csv", lambda out: write_results(rows, batch.task, out))
+
+    @router.get("/results.csv")
+    def results(
+        q: str = "",
+        task: TaskName | None = None,
+        status: Status | None = None,
+        since: date | None = None,
+        until: date | None = None,
+    ) -> Response:
+        filters = {"task": task, "status": status, "since": since, "until": until}
+        rows = _all_results(jobs, q, filters)
+        return _csv("results.csv", lambda out: _write_jobs(rows, out))
 
     @router.get("/source.tar.gz")
     def source() -> Response:
         """The source that runs here, as the AGPL asks of a network service."""
-        return _attachment(iter([_source_archive()]), "application/gzip", "mmapp-source.tar.gz")
+        disposition = {"Content-Disposition": 'attachment; filename="mmapp-source.tar.gz"'}
+        return Response(_source_archive(), media_type="application/gzip", headers=disposition)
 
     return router
 
 
-def _attachment(chunks: Iterator[bytes | str], media_type: str, name: str) -> Response:
+def _all_results(jobs: Jobs, query: str, filters: dict[str, Any]) -> Iterator[ResultRow]:
+    for offset in itertools.count(0, EXPORT_CHUNK):
+        rows = jobs.results(query, **filters, limit=EXPORT_CHUNK, offset=offset)
+        yield from rows
+        if len(rows) < EXPORT_CHUNK:
+            return
+
+
+def _write_jobs(rows: Iterator[ResultRow], out: TextIO) -> None:
+    """One line of CSV for each job, with the same columns as `mmapp results --export csv`."""
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow((*EXPORT_COLUMNS, "result"))
+    for row in rows:
+        job = row.job
+        result = json.dumps(_result_json(row.result), ensure_ascii=False) if row.result else ""
+        moments = (
+            moment.isoformat() if moment else "" for moment in (job.created_at, job.finished_at)
+        )
+        cells = (job.id, job.task, job.status, job.label, *moments, row.headline, job.error, result)
+        table.writerow(map(harmless, cells))
+
+
+def _result_json(result: Result) -> dict[str, Any]:
+    return {"job": result.job_id, **result.payload, "record": dict(result.record)}
+
+
+def _csv(name: str, write: Callable[[TextIO], None]) -> Response:
+    """A table of any length, marked as UTF-8, which spreadsheets ask for."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (closed when it has been sent)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    write(text)
+    text.flush()
+    file.seek(0)
+
+    def chunks() -> Iterator[bytes]:
+        with text:
+            while chunk := file.read(65536):
+                yield chunk
+
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(chunks, media_type=media_type, headers=disposition)
+    return StreamingResponse(chunks(), media_type="text/csv; charset=utf-8", headers=disposition)
 
 
 @lru_cache(maxsize=1)

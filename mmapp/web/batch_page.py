@@ -13,6 +13,8 @@ from typing import Any
 
 import gradio as gr
 
+from mmapp import samples
+from mmapp.batches import read_batch
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Batch, TaskName
 from mmapp.web import render
@@ -22,13 +24,14 @@ from mmapp.web.frame import (
     RECENT,
     Site,
     bottom,
+    delete_upload,
     guarded,
     html,
     query,
     top,
 )
 
-TABLE_TYPES = [".csv", ".jsonl", ".zip"]
+TABLE_TYPES = (".csv", ".jsonl", ".zip")
 PAGE_ROWS = 50
 
 
@@ -45,10 +48,12 @@ def build(demo: gr.Blocks, site: Site) -> None:
             submit = gr.Button(say("start_batch"), variant="primary", scale=1)
     problem = html(elem_id="problems")
     recent = html(elem_id="recent")
+    with gr.Row(elem_classes=["actions"]):
+        sample = gr.Button(say("samples"), visible=False, size="sm")
     timer = gr.Timer(POLL_SECONDS, active=False)
     address = gr.Textbox(visible=False)
     bottom(site)
-    outputs = [shown, recent, timer]
+    outputs = [shown, recent, timer, sample]
 
     @guarded(say)
     def look(request: gr.Request) -> list[Any]:
@@ -59,6 +64,11 @@ def build(demo: gr.Blocks, site: Site) -> None:
         batch = start_batch(site, [Path(path) for path in paths or []], TaskName(name))
         return [*show(site, batch.id, ""), "", None, batch.id]
 
+    @guarded(say)
+    def try_it() -> list[Any]:
+        batch = try_sample(site)
+        return [*show(site, batch.id, ""), batch.id]
+
     quiet: dict[str, Any] = {
         "queue": False,
         "show_progress": "hidden",
@@ -66,6 +76,9 @@ def build(demo: gr.Blocks, site: Site) -> None:
     }
     demo.load(look, None, outputs, **quiet)
     timer.tick(look, None, outputs, **quiet)
+    sample.click(try_it, None, [*outputs, address], api_visibility="private").then(
+        None, address, None, js=PUSH_BATCH
+    )
     submit.click(
         start,
         [files, task],
@@ -77,7 +90,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
 
 
 def show(site: Site, batch_id: str, offset: str) -> list[Any]:
-    """Updates for the batch, the recent batches and the timer."""
+    """Updates for the batch, the recent batches, the timer and the button for the sample."""
     recent = site.jobs.batches(RECENT)
     active = any(not _done(batch) for batch in recent)
     shown = ""
@@ -90,7 +103,12 @@ def show(site: Site, batch_id: str, offset: str) -> list[Any]:
             first = int(offset) if offset.isdigit() else 0
             shown = render.batch_head(site.say, batch) + _rows(site, batch, first)
             active = active or not _done(batch)
-    return [shown, render.recent_batches(site.say, recent), gr.Timer(active=active)]
+    return [
+        shown,
+        render.recent_batches(site.say, recent),
+        gr.Timer(active=active),
+        gr.update(visible=not recent),
+    ]
 
 
 def _done(batch: Batch) -> bool:
@@ -133,4 +151,22 @@ def _outcome(site: Site, payload: Mapping[str, Any]) -> str:
 
 
 def start_batch(site: Site, files: list[Path], task: TaskName) -> Batch:
-    raise BadInput("not yet")
+    """Submits the one table among the uploaded files; its rows may name only the others."""
+    tables = [file for file in files if file.suffix.lower() in TABLE_TYPES]
+    try:
+        if not tables:
+            raise BadInput(site.say("choose_table"))
+        if len(tables) > 1:
+            raise BadInput(site.say("one_table", count=len(tables)))
+        others = {file.name: file for file in files if file not in tables}
+        rows = read_batch(tables[0], task, site.jobs, files=others)
+        return site.jobs.submit_batch(tables[0].name, task, rows)
+    finally:
+        for file in files:
+            delete_upload(str(file))
+
+
+def try_sample(site: Site) -> Batch:
+    table = samples.load().batch
+    rows = read_batch(table, TaskName.CHECK_LISTING, site.jobs)
+    return site.jobs.submit_batch(table.name, TaskName.CHECK_LISTING, rows)

@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from mmapp import samples
 from mmapp.errors import BadInput, EncryptedFile, MmappError, WrongPassword
 from mmapp.types import Document, Job, Page, Status, SummarizeParams, TaskName
 from mmapp.web import render
@@ -45,7 +46,7 @@ class Added:
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, TaskName.SUMMARIZE, show_summary)
+    view = JobView(site, TaskName.SUMMARIZE, show_summary, try_samples)
     top(site, "documents")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]):
@@ -120,3 +121,10 @@ def add_files(site: Site, paths: Sequence[str], password: str, sentences: int) -
                 continue
         delete_upload(path)
     return added
+
+
+def try_samples(site: Site) -> None:
+    for sample in samples.load().documents:
+        document = site.jobs.add_document(sample.path.name, sample.path.read_bytes())
+        params = SummarizeParams(document.sha256, DEFAULT_SENTENCES)
+        site.jobs.submit(TaskName.SUMMARIZE, params, label=sample.title)

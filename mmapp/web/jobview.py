@@ -28,13 +28,16 @@ from mmapp.web.frame import (
 
 #: How a page shows one of its jobs.
 Show = Callable[[Site, Job], str]
+#: Submits the samples of a page.
+TrySamples = Callable[[Site], None]
 
 
 class JobView:
     """Place `place_job` and `place_recent` where they shall stand, then `connect` once."""
 
-    def __init__(self, site: Site, task: TaskName, show: Show) -> None:
-        self.site, self.task, self.show = site, task, show
+    def __init__(self, site: Site, task: TaskName, show: Show, try_samples: TrySamples) -> None:
+        self.site, self.task = site, task
+        self.show, self.try_samples = show, try_samples
 
     def place_job(self) -> None:
         self.job = html(elem_id="job")
@@ -44,6 +47,8 @@ class JobView:
 
     def place_recent(self) -> None:
         self.recent = html(elem_id="recent")
+        with gr.Row(elem_classes=["actions"]):
+            self.samples = gr.Button(self.site.say("samples"), visible=False, size="sm")
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         self.seen = gr.State("")
         self.address = gr.Textbox(visible=False)
@@ -51,7 +56,8 @@ class JobView:
     @property
     def outputs(self) -> list[Any]:
         """What `look` fills."""
-        return [self.job, self.seen, self.cancel, self.retry, self.recent, self.timer]
+        places = [self.job, self.seen, self.cancel, self.retry, self.recent]
+        return [*places, self.timer, self.samples]
 
     def connect(self, demo: gr.Blocks) -> None:
         guard = guarded(self.site.say)
@@ -73,6 +79,11 @@ class JobView:
             job = self.site.jobs.retry(query(request, "job"))
             return [*self.look(job.id), job.id]
 
+        @guard
+        def samples(request: gr.Request) -> list[Any]:
+            self.try_samples(self.site)
+            return self.look(query(request, "job"))
+
         quiet: dict[str, Any] = {
             "queue": False,
             "show_progress": "hidden",
@@ -80,6 +91,7 @@ class JobView:
         }
         demo.load(load, None, self.outputs, **quiet)
         self.timer.tick(tick, self.seen, self.outputs, **quiet)
+        self.samples.click(samples, None, self.outputs, api_visibility="private")
         self.cancel.click(cancel, None, self.outputs, **quiet)
         self.retry.click(retry, None, [*self.outputs, self.address], **quiet).then(
             None, self.address, None, js=PUSH_JOB
@@ -98,6 +110,7 @@ class JobView:
             gr.update(visible=bool(job and job.status in (Status.FAILED, Status.CANCELLED))),
             self._recent(recent),
             gr.Timer(active=any(not job.status.is_final for job in jobs)),
+            gr.update(visible=not rows),
         ]
 
     def _shown(self, job_id: str) -> tuple[str, Job | None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from mmapp import samples
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Job, Listing, Page, Status, TaskName
 from mmapp.web import render
@@ -32,7 +33,7 @@ _ATTRIBUTE = re.compile(r"\s*([^=:：＝]+?)\s*[=:：＝]\s*(.+?)\s*")
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, TaskName.CHECK_LISTING, show_verdict)
+    view = JobView(site, TaskName.CHECK_LISTING, show_verdict, try_samples)
     top(site, "listings")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]):
@@ -151,3 +152,12 @@ def _photo(site: Site, sha256: str) -> Page | None:
         return next(iter(site.jobs.pages(sha256)), None)
     except MmappError:
         return None
+
+
+def try_samples(site: Site) -> None:
+    for sample in samples.load().listings:
+        photos = [
+            site.jobs.add_document(photo.name, photo.read_bytes()).sha256 for photo in sample.photos
+        ]
+        listing = Listing(tuple(photos), sample.title, sample.description, sample.attributes)
+        site.jobs.submit(TaskName.CHECK_LISTING, listing)

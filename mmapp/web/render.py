@@ -404,9 +404,11 @@ def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
             f'<button type="button" class="sentence" data-sentence="{number}" '
             f'data-page="{photo}" title="{title}">{words}</button>'
         )
+    is_attribute = claim["field"] == "attributes"
+    about = claim["attribute"] if is_attribute else say(claim["field"])
     probability, label = float(claim["probability"]), escape(claim["label"])
     return (
-        f"<tr><td>{words}</td><td>{escape(claim.get('attribute') or '')}</td>"
+        f"<tr><td>{words}</td><td>{escape(about)}</td>"
         f'<td><span class="label {label}">{escape(say(claim["label"]))}</span></td>'
         f'<td class="probability"><span>{probability:.0%}</span>'
         f'<i class="{label}" style="width:{round(100 * probability)}%"></i></td></tr>'

@@ -1,6 +1,7 @@
-"""The checkpoint of the end-to-end tests: the shipped one, or a tiny random one that reads and sees.
+"""The checkpoint of the end-to-end tests: the shipped one, or a tiny one that reads and sees.
 
-The random one stands in while nothing is shipped; it goes through the same code and is never right.
+The random one stands in while nothing is shipped: it goes through the same code and is never
+right.
 """
 
 from __future__ import annotations

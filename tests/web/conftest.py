@@ -14,8 +14,8 @@ from mmapp.jobs import Jobs
 from mmapp.types import Job, Listing, SummarizeParams, TaskName
 from mmapp.web.frame import Site
 from mmapp.web.words import Words
-from tests.servers import migrated_sqlite
 from tests.jobs.scenes import TEXT, checkpoint_folder, engine
+from tests.servers import migrated_sqlite
 
 
 @pytest.fixture(scope="session")

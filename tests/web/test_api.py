@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -13,8 +16,8 @@ from PIL import Image
 
 from mmapp import __version__
 from mmapp.api import add_routes
-from mmapp.jobs import Jobs
-from mmapp.types import Job
+from mmapp.jobs import BatchRow, Jobs
+from mmapp.types import Job, TaskName
 
 
 @pytest.fixture
@@ -90,3 +93,27 @@ def test_the_running_source_can_be_had(client: TestClient) -> None:
         names = set(archive.getnames())
     assert {"mmapp/LICENSE", "mmapp/mmapp/api.py", "mmapp/model/engine.py"} <= names
     assert not [name for name in names if ".env" in name or ".venv" in name or "/.git" in name]
+
+
+def rows_of(response: httpx.Response) -> list[dict[str, str]]:
+    assert response.content.startswith(b"\xef\xbb\xbf"), "spreadsheets ask for the mark of UTF-8"
+    return list(csv.DictReader(io.StringIO(response.content.decode("utf-8-sig"))))
+
+
+def test_found_results_are_exported_with_their_json(
+    client: TestClient, summary: Job, verdict: Job
+) -> None:
+    found = rows_of(client.get("/results.csv"))
+    assert [row["job"] for row in found] == [verdict.id, summary.id]
+    (cracks,) = rows_of(client.get("/results.csv?q=cracks&task=summarize&until=2999-01-01"))
+    assert json.loads(cracks["result"])["summary"][0]["evidence"][0]["page"] == 1
+
+
+def test_a_batch_is_exported_in_the_order_of_its_rows(client: TestClient, jobs: Jobs) -> None:
+    rows = [BatchRow({"document": "b.txt"}, error="=SUM(1)"), BatchRow({"document": "a.txt"})]
+    batch = jobs.submit_batch("documents.csv", TaskName.SUMMARIZE, rows)
+    response = client.get(f"/batches/{batch.id}/results.csv")
+    assert "attachment" in response.headers["content-disposition"]
+    exported = rows_of(response)
+    assert [row["document"] for row in exported] == ["b.txt", "a.txt"]
+    assert exported[0]["error"] == "'=SUM(1)"

@@ -11,12 +11,16 @@ import pytest
 from mmapp.errors import BadInput
 from mmapp.jobs import Jobs
 from mmapp.types import Job, Status, SummarizeParams, TaskName
-from mmapp.web.documents_page import add_files, show_summary
+from mmapp.web import listings_page
+from mmapp.web.batch_page import show as show_batch
+from mmapp.web.batch_page import start_batch, try_sample
+from mmapp.web.documents_page import add_files, show_summary, try_samples
 from mmapp.web.frame import Site, checkpoint_limits, file_problem, guarded
 from mmapp.web.jobview import JobView
 from mmapp.web.listings_page import add_photos, read_listing, show_verdict
 from mmapp.web.results_page import Search, table
 from mmapp.web.words import Words
+from tests.jobs.scenes import engine
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_a_finished_listing_shows_its_claims_and_photo(site: Site, verdict: Job)
 
 
 def view(site: Site) -> JobView:
-    return JobView(site, TaskName.SUMMARIZE, show_summary)
+    return JobView(site, TaskName.SUMMARIZE, show_summary, try_samples)
 
 
 def is_active(updates: list[Any]) -> bool:
@@ -217,9 +221,68 @@ def test_a_problem_that_a_person_can_solve_is_shown_inert() -> None:
         handler()
 
 
-def test_a_cancelled_job_can_be_tried_again(site: Site, jobs: Jobs, summary: Job) -> None:
+def test_a_cancelled_job_can_be_tried_again(site: Site, jobs: Jobs) -> None:
     document = jobs.add_document("b.txt", b"Another sentence that waits for a worker.")
     job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 1))
     jobs.cancel(job.id)
     assert jobs.retry(job.id).status == Status.QUEUED
     assert "waiting" in view(site).look(job.id)[1]
+
+
+def test_the_samples_are_offered_while_there_is_nothing_else(site: Site, jobs: Jobs) -> None:
+    assert view(site).look("")[6]["visible"]
+    try_samples(site)
+    assert not view(site).look("")[6]["visible"]
+    listings_page.try_samples(site)
+    assert {job.task for job in jobs.list()} == set(TaskName)
+
+
+def table_file(uploads: Path, *rows: str) -> Path:
+    return Path(upload(uploads, "listings.csv", "\n".join(rows).encode()))
+
+
+def test_a_batch_comes_with_its_files_and_may_name_no_others(
+    site: Site, jobs: Jobs, uploads: Path, photo: bytes
+) -> None:
+    sent = table_file(uploads, "image,title", "a.png,Shirt", f"{Path(__file__)},Secret")
+    image = Path(upload(uploads, "a.png", photo))
+    batch = start_batch(site, [sent, image], TaskName.CHECK_LISTING)
+    first, second = jobs.batch_rows(batch.id)
+    assert first.job is not None
+    assert (second.job, "did not come with the table" in second.error) == (None, True)
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_batch_shows_its_rows_in_order_with_errors_and_links(
+    site: Site, jobs: Jobs, uploads: Path, photo: bytes
+) -> None:
+    sent = table_file(uploads, "image,title", "none.png,Hat", "a.png,Shirt <b>")
+    image = Path(upload(uploads, "a.png", photo))
+    batch = start_batch(site, [sent, image], TaskName.CHECK_LISTING)
+    shown, _, timer, _ = show_batch(site, batch.id, "")
+    assert timer.active
+    assert "1 of 2 rows done" in shown
+    assert shown.index("none.png · Hat") < shown.index("a.png · Shirt &lt;b&gt;")
+    (job,) = jobs.list(batch_id=batch.id)
+    assert f"/en/listings?job={job.id}" in shown
+    jobs.run(job.id, engine(), "w1")
+    shown, recent, timer, _ = show_batch(site, batch.id, "")
+    assert not timer.active
+    assert "2 of 2 rows done" in shown
+    assert "listings.csv" in recent
+    assert f"/batches/{batch.id}/results.csv" in shown
+
+
+def test_a_batch_of_no_table_or_of_two_is_refused(site: Site, uploads: Path) -> None:
+    with pytest.raises(BadInput, match="Choose a CSV or a zip first"):
+        start_batch(site, [], TaskName.SUMMARIZE)
+    two = [Path(upload(uploads, name, b"document\n")) for name in ("a.csv", "b.jsonl")]
+    with pytest.raises(BadInput, match="here are 2 tables"):
+        start_batch(site, two, TaskName.SUMMARIZE)
+    assert list(uploads.iterdir()) == []
+
+
+def test_the_sample_batch_has_a_job_in_every_row(site: Site) -> None:
+    batch = try_sample(site)
+    assert batch.rows
+    assert batch.rejected == 0

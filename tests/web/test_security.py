@@ -16,7 +16,7 @@ from mmapp.web.security import HEADERS, MAX_FORM_BYTES, Guard, gradio_path_allow
 HERE = "http://127.0.0.1:7860"
 
 
-async def answer(request: Request) -> PlainTextResponse:
+async def answer(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("here")
 
 

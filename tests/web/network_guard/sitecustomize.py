@@ -1,6 +1,7 @@
 """Loaded by every Python that starts with this folder on its path: nothing may leave the machine.
 
-A connection or a look-up of a name that is not this machine's is written to $NETWORK_LOG and refused.
+A connection or a look-up of a name that is not this machine's is written to $NETWORK_LOG, and
+refused.
 """
 
 import ipaddress
