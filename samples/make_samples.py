@@ -44,10 +44,11 @@ DOCUMENTS: dict[str, tuple[str, dict[str, str], str]] = {
 #: Photo id -> file name.
 PHOTOS = {
     "grocery-26f1901eb417": "granny-smith-apples.jpg",
-    "grocery-084653c446e6": "granny-smith-apple.jpg",
     "grocery-f95ae4aca356": "banana.jpg",
     "grocery-7c6a5a08ffff": "oranges.jpg",
+    "grocery-d9b9abf9f1a7": "oranges-in-a-box.jpg",
     "grocery-5889d1c7ed9b": "red-bell-peppers.jpg",
+    "clothing-fab99089-ea1a": "coat.jpg",
     "clothing-35f5fecb-755a": "dress.jpg",
     "clothing-7bb0226b-f068": "shoes.jpg",
 }

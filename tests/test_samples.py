@@ -32,11 +32,11 @@ def test_the_documents_are_read_over_several_pages(tmp_path: Path) -> None:
 def test_the_first_listing_agrees_with_its_photos_and_the_second_does_not() -> None:
     right, wrong = load().listings
     assert [photo.name for photo in right.photos] == [
-        "granny-smith-apple.jpg",
-        "granny-smith-apples.jpg",
+        "oranges.jpg",
+        "oranges-in-a-box.jpg",
     ]
-    assert right.attributes == {"colour": "green"}
-    assert ([photo.name for photo in wrong.photos], wrong.title) == (["dress.jpg"], "Leather shoes")
+    assert right.attributes == {"colour": "orange"}
+    assert ([photo.name for photo in wrong.photos], wrong.title) == (["coat.jpg"], "Leather shoes")
 
 
 def test_the_batch_names_photos_that_are_there_and_what_is_right() -> None:
@@ -51,7 +51,7 @@ def test_the_batch_names_photos_that_are_there_and_what_is_right() -> None:
 def test_the_licence_of_every_file_is_named() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     files = [path for path in FOLDER.rglob("*") if path.suffix in (".pdf", ".jpg")]
-    assert len(files) == 9
+    assert len(files) == 10
     for path in files:
         line = next(line for line in readme.splitlines() if path.name in line)
         assert any(licence in line for licence in ("CC BY 4.0", "MIT", "CC0"))
