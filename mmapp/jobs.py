@@ -558,9 +558,7 @@ class Jobs:
         elif isinstance(outcome, LeaseLost):
             ours = False
         elif isinstance(outcome, DatabaseNotReady):
-            ours = self._write(
-                lambda repository: repository.put_back(job_id, number, forgiven=False)
-            )
+            ours = self._write(lambda repository: self._put_back(repository, attempt, outcome))
         else:
             error, code = records.plain(str(outcome)), outcome.code
             ours = self._write(lambda repository: repository.fail(job_id, number, error, code))
@@ -569,6 +567,14 @@ class Jobs:
             return
         log.info("ended", outcome=getattr(outcome, "code", Status.SUCCEEDED.value))
         self._send_unsent()
+
+    def _put_back(self, repository: Repository, attempt: Attempt, error: DatabaseNotReady) -> bool:
+        """Queues the job again, or fails it after its last attempt; False: not ours any more."""
+        job_id, number = attempt.job.id, attempt.number
+        held = repository.held_job(job_id)
+        if held is not None and held.used >= self.settings.max_attempts:
+            return repository.fail(job_id, number, records.plain(str(error)), error.code)
+        return repository.put_back(job_id, number, forgiven=False)
 
     def _work(self, attempt: Attempt, engine: Engine) -> NewResult:
         from mmapp import tasks

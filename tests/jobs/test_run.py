@@ -240,6 +240,19 @@ def test_a_database_that_is_gone_for_a_moment_costs_an_attempt_and_no_job(
     assert (jobs.get(job.id).status, jobs.get(job.id).attempts) == (Status.SUCCEEDED, 2)
 
 
+def test_a_database_that_stays_unusable_fails_the_job_after_its_attempts(
+    jobs: Jobs, job: Job
+) -> None:
+    def rule(*_: object) -> float:
+        raise DatabaseNotReady("The database does not answer")
+
+    for _ in range(jobs.settings.max_attempts):
+        assert jobs.get(job.id).status is Status.QUEUED
+        jobs.run(job.id, engine(rule), "w1")
+    ended = jobs.get(job.id)
+    assert (ended.status, ended.error) == (Status.FAILED, "The database does not answer")
+
+
 def test_watch_yields_changes_until_all_have_ended(jobs: Jobs, add_text: AddText) -> None:
     first = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(TEXT).sha256, 1))
     second = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text("One. Two.").sha256, 1))
