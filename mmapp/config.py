@@ -1,7 +1,7 @@
 """Settings: one frozen value, read from `MMAPP_*` variables and `.env` at the edge of the program.
 
-Only entry points (`cli`, the web process, the worker process) call `load_settings`; everything else is
-handed the value. Unknown `MMAPP_*` variables in `.env` are refused, because they are typing errors.
+Only entry points (`cli`, the web process, the worker process) call `load_settings`; everything else
+is handed the value. Unknown `MMAPP_*` variables in `.env` are refused: they are typing errors.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every error that a person can meet.
 
-An error says what is wrong with which thing, in numbers where there are any, and what to do about it.
-`str(error)` is one line, ready for stderr, the web page and the `error` column of a batch. `code` is
-stable, for programs. What is not a `MmappError` is a defect of ours and is logged with a trace.
+An error says what is wrong with which thing, in numbers where there are any, and what to do about
+it. `str(error)` is one line, ready for stderr, the web page and the `error` column of a batch.
+`code` is stable, for programs. Any other exception is a defect of ours, logged with a trace.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class Prefix(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded checkpoint, as tasks see it. `model.Engine` satisfies it; so may a server's client."""
+    """A loaded checkpoint, as tasks see it; `model.Engine` is one."""
 
     @property
     def name(self) -> str: ...

@@ -1,5 +1,8 @@
-"""The parts of README.md and ARCHITECTURE.md that are made from the code: `python -m tests.docs` writes
-them, `tests/test_docs.py` compares them. A part stands between `<!-- name -->` and `<!-- /name -->`."""
+"""The parts of README.md and ARCHITECTURE.md that are made from the code.
+
+`python -m tests.docs` writes them and `tests/test_docs.py` compares them. A part stands between
+`<!-- name -->` and `<!-- /name -->`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -58,14 +62,18 @@ def verbs_table() -> str:
     """Every verb of the command line with its line of help."""
     import typer.main
 
-    from mmapp.cli import app
+    from mmapp.cli.app import app
 
-    group = typer.main.get_command(app)
-    rows = ["| verb | what it does |", "|---|---|"]
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        line = (command.help or "").strip().split("\n")[0]
-        rows.append(f"| `mmapp {name}` | {line} |")
+    rows = ["| verb | what it does |", "|---|---|", *_verbs(typer.main.get_command(app), "mmapp")]
     return "\n".join(rows)
+
+
+def _verbs(group: Any, before: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _verbs(command, f"{before} {name}")
+        else:
+            yield f"| `{before} {name}` | {(command.help or '').strip().splitlines()[0]} |"
 
 
 PARTS: dict[tuple[Path, str], Callable[[], str]] = {
@@ -78,17 +86,21 @@ PARTS: dict[tuple[Path, str], Callable[[], str]] = {
 def written(path: Path, name: str) -> str:
     """What stands in the file."""
     text = path.read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
     if found is None:
-        raise AssertionError(f"{path.name} has no part between <!-- {name} --> and <!-- /{name} -->")
-    return found[1]
+        raise AssertionError(
+            f"{path.name} has no part between <!-- {name} --> and <!-- /{name} -->"
+        )
+    return found[1].rstrip("\n")
 
 
 def write() -> None:
     """Bring both files up to date."""
     for (path, name), make in PARTS.items():
         text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(written(path, name), make()), encoding="utf-8")
+        before, mark = text.split(f"<!-- {name} -->\n")[0], f"<!-- {name} -->\n"
+        after = text[text.index(f"<!-- /{name} -->") :]
+        path.write_text(f"{before}{mark}{make()}\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

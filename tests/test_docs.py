@@ -11,7 +11,9 @@ import pytest
 from tests import docs
 
 
-@pytest.mark.parametrize(("path", "name"), docs.PARTS, ids=lambda value: str(getattr(value, "name", value)))
+@pytest.mark.parametrize(
+    ("path", "name"), docs.PARTS, ids=lambda value: str(getattr(value, "name", value))
+)
 def test_a_part_made_from_the_code_is_up_to_date(path: Path, name: str) -> None:
     assert docs.written(path, name) == docs.PARTS[path, name](), "run: python -m tests.docs"
 
@@ -32,10 +34,10 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_of_the_readme_is_understood(command: str) -> None:
-    """The words are parsed by the real command line, which names a verb or flag that is not there."""
+    """The real command line parses the words; it names a verb or flag that is not there."""
     import typer.main
 
-    from mmapp.cli import app
+    from mmapp.cli.app import app
 
     group = typer.main.get_command(app)
     arguments = shlex.split(command.split(" > ")[0].split(" | ")[0])[1:]
