@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Columns of a line when nobody looks: a file or a pipe has no width of its own.
 PIPE_WIDTH = 100
 
+#: Columns of a terminal that a result gets in a list.
+HEADLINE = 72
+
 #: Jobs that get a bar each; more share one.
 MOST_BARS = 8
 
@@ -92,13 +95,14 @@ def summary_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
 
 def _sentence(sentence: Mapping[str, Any]) -> Text:
     """The words with the pages where they stand; each page's own words where there are several."""
-    evidence = sentence["evidence"]
-    text = Text(clean(sentence["text"]))
+    evidence, words = sentence["evidence"], clean(sentence["text"])
     if not sentence["supported"]:
-        return text.append("  not proved", "bold yellow")
+        return Text(words).append("  not proved", "bold yellow")
+    is_quote = len(evidence) == 1 and clean(evidence[0]["quote"]) == words
+    text = Text(f"“{words}”" if is_quote else words)
     pages = ", ".join(str(one["page"]) for one in evidence)
     text.append(f"  ✓ p. {pages}", "green")
-    if len(evidence) > 1 or any(clean(one["quote"]) != clean(sentence["text"]) for one in evidence):
+    if not is_quote:
         for one in evidence:
             text.append(f"\np. {one['page']}: “{clean(one['quote'])}”", "dim")
     return text
@@ -177,7 +181,9 @@ def job_table(jobs: Iterable[Job]) -> RenderableType:
 def result_table(rows: Iterable[ResultRow]) -> RenderableType:
     table = _table("Job", "Task", "Status", "What", "Result", "Submitted")
     for row in rows:
-        table.add_row(*_job_cells(row.job), Text(clean(row.headline)), _when(row.job.created_at))
+        headline = Text(clean(row.headline))
+        headline.truncate(HEADLINE, overflow="ellipsis")
+        table.add_row(*_job_cells(row.job), headline, _when(row.job.created_at))
     return table
 
 
@@ -219,7 +225,7 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(
             column,
-            no_wrap=column in ("Job", "Status", "Submitted"),
+            no_wrap=column in ("Job", "Task", "Status", "Done", "Submitted"),
             overflow="fold",
         )
     return table

@@ -1,0 +1,184 @@
+"""The verbs with a real queue, real workers and a tiny checkpoint that is never right."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmapp.stack import Stack
+from tests.cli.conftest import Mmapp, lines_of
+
+QUOTE = "The harbour of Emden had twelve cranes in 1914."
+
+
+@pytest.mark.usefixtures("stack")
+def test_summarize_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
+    value = mmapp("summarize", files / "harbour.pdf", "--sentences", 3, "--json").json
+    assert list(value) == ["job", "document", "summary", "coverage", "record"]
+    assert value["document"]["pages"] == 3
+    assert value["coverage"] == {"pages": 3, "read": 3, "ocr": 0, "failed": []}
+    second = value["summary"][1]
+    assert second["supported"] is True
+    assert [one["quote"] for one in second["evidence"]] == [second["text"]] == [QUOTE]
+    assert second["evidence"][0]["page"] == 2
+    assert len(second["evidence"][0]["boxes"][0]) == 4
+    assert value["record"]["job"] == value["job"]
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_terminal_shows_quotes_pages_and_coverage(mmapp: Mmapp, files: Path) -> None:
+    run = mmapp("summarize", files / "harbour.pdf", "--sentences", 3)
+    assert f"“{QUOTE}”  ✓ p. 2" in run.out
+    assert "Read 3 of 3 pages." in run.out
+    assert "\x1b" not in run.out + run.err
+
+
+@pytest.mark.usefixtures("stack")
+def test_of_several_paths_the_good_ones_are_done(mmapp: Mmapp, files: Path) -> None:
+    run = mmapp("summarize", files / "zh.txt", "gone.pdf", files / "locked.pdf", "--json")
+    assert run.status == 2
+    assert [one["document"]["name"] for one in run.json] == ["zh.txt"]
+    assert "gone.pdf does not exist" in run.err
+    assert "locked.pdf" in run.err
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_password_opens_an_encrypted_pdf(mmapp: Mmapp, files: Path) -> None:
+    run = mmapp("summarize", files / "locked.pdf", "--password", "sesame", "--json")
+    assert run.status == 0
+    assert run.json["document"]["name"] == "locked.pdf"
+
+
+@pytest.mark.usefixtures("stack")
+def test_check_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
+    words = ("--title", "红色的杯子", "--attr", "colour=red", "--description", "A red cup.")
+    value = mmapp("check", files / "red.png", *words, "--json").json
+    assert {"job", "verdict", "score", "claims", "record"} <= value.keys()
+    assert value["verdict"] in ("consistent", "inconsistent", "uncertain")
+    assert 0 <= value["score"] <= 1
+    claims = {claim["text"]: claim for claim in value["claims"]}
+    assert claims["red"]["attribute"] == "colour"
+    assert {"text", "attribute", "label", "probability", "evidence"} <= claims["红色的杯子"].keys()
+    shown = mmapp("check", files / "red.png", *words)
+    assert "红色的杯子" in shown.out
+    assert value["verdict"].upper() in shown.out
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_batch_keeps_the_rows_in_order_and_says_which_failed(
+    mmapp: Mmapp, files: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+    run = mmapp("batch", files / "listings.csv", "--out", out)
+    assert run.status == 3
+    assert "1 of 3 rows failed" in run.err
+    rows = lines_of(out.read_text(encoding="utf-8"))
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+    assert rows[2]["title"] == "'=1+1"
+    assert {claim["text"] for claim in json.loads(rows[0]["claims"])} == {"Red cup", "red"}
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_batch_of_documents_goes_to_stdout_as_csv(
+    mmapp: Mmapp, files: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "documents.csv"
+    table.write_text(f"id,document\na,{files / 'harbour.pdf'}\n")
+    run = mmapp("batch", table, "--task", "summarize")
+    (row,) = csv.DictReader(run.out.splitlines())
+    assert (run.status, row["pages"]) == (0, "3")
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_batch_that_is_not_waited_for_is_found_again(mmapp: Mmapp, files: Path) -> None:
+    left = mmapp("batch", files / "listings.csv", "--no-wait")
+    batch = left.out.strip()
+    waited = mmapp("jobs", "wait", batch, "--json")
+    assert waited.status == 3
+    assert waited.json["counts"]["succeeded"] == 2
+    exported = mmapp("results", "--batch", batch, "--export", "csv")
+    assert [row["id"] for row in lines_of(exported.out)] == ["1", "2", "3"]
+
+
+@pytest.mark.usefixtures("stack")
+def test_results_are_searched_listed_and_exported(mmapp: Mmapp, files: Path) -> None:
+    job = mmapp("summarize", files / "zh.txt", "--json").json["job"]
+    found = mmapp("results", "上海港", "--task", "summarize", "--json").json
+    assert job in [row["job"] for row in found]
+    assert "zh.txt" in mmapp("results", "上海港").out
+    assert mmapp("results", "上海港", "--until", "2020-01-01", "--json").json == []
+    exported = lines_of(mmapp("results", "上海港", "--export", "csv").out)
+    assert job in [row["job"] for row in exported]
+    assert json.loads(exported[0]["result"])["document"]["name"] == "zh.txt"
+    lines = mmapp("results", "--export", "jsonl", "--limit", 1).out.splitlines()
+    assert len(lines) == 1
+    assert json.loads(lines[0])["status"] == "succeeded"
+    assert mmapp("jobs", "show", job, "--json").json["result"]["job"] == job
+    assert job in mmapp("jobs", "show", job).out
+    assert "nothing to cancel" in mmapp("jobs", "cancel", job).error
+    assert "only a failed or cancelled job" in mmapp("jobs", "retry", job).error
+
+
+def test_doctor_finds_the_running_stack(mmapp: Mmapp, stack: Stack) -> None:
+    run = mmapp("doctor", "--json")
+    checks = {check["name"]: check for check in run.json}
+    assert all(check["ok"] for check in checks.values()), run.out
+    assert run.status == 0
+    assert checks["workers"]["found"].count(stack.settings.checkpoint.name) == 1
+
+
+def test_without_a_stack_one_is_brought_up_and_taken_down(
+    mmapp: Mmapp, files: Path, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "own"
+    run = mmapp("--data-dir", data_dir, "summarize", files / "harbour.pdf", "--json")
+    assert run.status == 0
+    assert not _processes_with(data_dir)
+    again = time.monotonic()
+    second = mmapp("--data-dir", data_dir, "summarize", files / "harbour.pdf", "--json")
+    assert second.json["summary"] == run.json["summary"]
+    assert second.err == "", f"the stored result needs no worker ({time.monotonic() - again:.1f} s)"
+
+
+def test_interrupted_while_waiting_its_own_job_is_cancelled(
+    start: Callable[..., subprocess.Popen[str]], mmapp: Mmapp, files: Path, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "own"
+    process = start("--data-dir", data_dir, "summarize", files / "harbour.pdf")
+    assert process.stderr is not None
+    database = data_dir / "mmapp.sqlite3"
+    deadline = time.monotonic() + 60
+    while not (database.exists() and (data_dir / "logs" / "worker.log").exists()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not _processes_with(data_dir)
+    (job,) = mmapp("--data-dir", data_dir, "jobs", "list", "--json").json
+    assert job["status"] == "cancelled"
+
+
+def _processes_with(data_dir: Path) -> list[str]:
+    """Command lines and environments that name the folder, of processes that live."""
+    if not sys.platform.startswith("linux"):
+        return []
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(data_dir).encode() in words:
+            found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
