@@ -101,15 +101,11 @@ def guarded(say: Words) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except gr.Error:
                 raise
             except MmappError as problem:
-                raise gr.Error(
-                    render.escape(problem), title="mmapp", print_exception=False
-                ) from problem
+                raise gr.Error(render.escape(problem), print_exception=False) from problem
             except Exception as defect:
                 number = secrets.token_hex(4)
                 log.exception("handler %s failed, number %s", handler.__name__, number)
-                raise gr.Error(
-                    say("problem", number=number), title="mmapp", print_exception=False
-                ) from defect
+                raise gr.Error(say("problem", number=number), print_exception=False) from defect
 
         return wrapped
 

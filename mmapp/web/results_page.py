@@ -80,7 +80,9 @@ def build(demo: gr.Blocks, site: Site) -> None:
     def load(request: gr.Request) -> list[Any]:
         search = Search(**{name: query(request, name) for name in Search.__slots__})
         offset = query(request, "offset")
-        return [*asdict(search).values(), table(site, search, int(offset or 0))]
+        # Fields that the address leaves open are left alone: somebody may be typing in them.
+        fields = [value or gr.skip() for value in asdict(search).values()]
+        return [*fields, table(site, search, int(offset) if offset.isdigit() else 0)]
 
     @guarded(say)
     def look(*typed: str | None) -> str:

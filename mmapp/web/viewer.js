@@ -10,6 +10,9 @@
     return made;
   };
 
+  /* The width of style.css at which the page stands below the sentences. */
+  const NARROW = matchMedia("(max-width: 760px)");
+
   const quotesOn = (data, page) => data.marks.filter((mark) => mark.page === page);
 
   function imagePage(data, page, chosen) {
@@ -91,7 +94,10 @@
     const viewer = button?.closest("article")?.querySelector(".viewer");
     if (viewer) {
       if (button.dataset.step) step(viewer, Number(button.dataset.step));
-      else show(viewer, Number(button.dataset.page), Number(button.dataset.sentence ?? -1));
+      else {
+        show(viewer, Number(button.dataset.page), Number(button.dataset.sentence ?? -1));
+        if (NARROW.matches) viewer.scrollIntoView({ behavior: "smooth", block: "nearest" });
+      }
       return;
     }
     const link = event.target.closest("a[data-language]");

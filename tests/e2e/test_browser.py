@@ -66,7 +66,7 @@ def test_a_pdf_becomes_a_summary_with_each_sentence_shown_on_its_page(
     upload(page, files.pdf(tmp_path))
     page.get_by_role("button", name="Summarise").click()
     expect(sentence(page, files.FIRST)).to_have_class(re.compile("chosen"))
-    assert re.search(r"/en/documents\?job=\w+$", page.url)
+    expect(page).to_have_url(re.compile(r"/en/documents\?job=\w+$"))
     see_the_proofs(page)
     expect(page.locator(".cell.proof")).to_have_count(3)
 
@@ -77,7 +77,7 @@ def test_a_pdf_becomes_a_summary_with_each_sentence_shown_on_its_page(
     page.get_by_label("Words in the name or the result").fill("deep cracks piers")
     page.get_by_role("button", name="Search").click()
     expect(page.locator(".found")).to_contain_text("1 found")
-    assert "q=deep+cracks+piers" in page.url
+    expect(page).to_have_url(re.compile(r"q=deep\+cracks\+piers"))
     page.get_by_role("link", name="bridge.pdf").click()
     expect(sentence(page, files.SECOND)).to_be_visible()
 
@@ -89,6 +89,7 @@ def test_a_jobs_address_still_works_after_the_server_was_restarted(
     upload(page, files.pdf(tmp_path, "restart.pdf"))
     page.get_by_role("button", name="Summarise").click()
     expect(sentence(page, files.FIRST)).to_be_visible()
+    expect(page).to_have_url(re.compile("job="))
     job = page.url.partition("job=")[2]
     page.goto("about:blank")
     before = server.url
@@ -164,7 +165,7 @@ def test_a_batch_runs_and_its_results_can_be_downloaded(browser: Watched, tmp_pa
     upload(page, tmp_path / "offers.zip")
     page.get_by_role("button", name="Start the batch").click()
     expect(page.locator("#batch .progress")).to_contain_text("2 of 2 rows done")
-    assert re.search(r"/en/batch\?batch=\w+$", page.url)
+    expect(page).to_have_url(re.compile(r"/en/batch\?batch=\w+$"))
     page.reload()
     expect(page.locator("table.batch tbody tr")).to_have_count(2)
     expect(page.locator("table.batch .wrong")).to_contain_text("gone.jpg")
