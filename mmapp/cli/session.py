@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,35 +102,39 @@ class Desk:
         """The ended jobs, in the order given; interrupted, jobs of our own stack are cancelled."""
         from mmapp.display import follow
 
-        with self.served(job_ids):
+        jobs = [self.jobs.get(job_id) for job_id in job_ids]
+        if all(job.status.is_final for job in jobs):
+            return jobs
+        with self.served(lambda: job_ids):
             return follow(self.jobs, job_ids)
 
     @contextlib.contextmanager
-    def served(self, job_ids: Sequence[str]) -> Iterator[None]:
-        """There are workers inside, if any of the jobs still needs one."""
-        open_ids = [id_ for id_ in job_ids if not self.jobs.get(id_).status.is_final]
-        if not open_ids:
-            yield
-            return
+    def served(self, submitted: Callable[[], Iterable[str]]) -> Iterator[None]:
+        """There are workers inside. `submitted` says which jobs end with a stack of our own."""
         if self.is_served:
+            self._warn_of_workers()
             try:
                 yield
             except KeyboardInterrupt:
-                failures.say(f"not waiting any longer; see `mmapp jobs wait {open_ids[0]}`")
+                failures.say("not waiting any longer; the work goes on, see `mmapp jobs list`")
                 raise
             return
         try:
             with own_stack(self.settings):
                 yield
         except BaseException:
-            self._cancel(open_ids)
+            # Nobody would ever ask for these again; the stack has already put them back.
+            for job_id in submitted():
+                with contextlib.suppress(MmappError):
+                    self.jobs.cancel(job_id)
             raise
 
-    def _cancel(self, job_ids: Sequence[str]) -> None:
-        """Nobody would ever ask for these again; the stack has already put them back."""
-        for job_id in job_ids:
-            with contextlib.suppress(MmappError):
-                self.jobs.cancel(job_id)
+    def _warn_of_workers(self) -> None:
+        """Nobody works yet, and it is known why."""
+        workers = self.jobs.workers()
+        errors = [worker.error for worker in workers if worker.error]
+        if errors and not any(worker.ready for worker in workers):
+            failures.say(f"the worker does not start: {errors[-1]}")
 
 
 @contextlib.contextmanager

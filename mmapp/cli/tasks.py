@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -158,16 +159,15 @@ def batch(
     name = task_name(task)
     with open_desk() as desk:
         desk.check_checkpoint()
-        submitted = _submit_batch(desk, file, name)
         if no_wait:
-            return _leave(desk, submitted, as_json)
-        ended = wait_for_batch(desk, submitted.id)
+            return _leave(desk, _submit_batch(desk, file, name), as_json)
+        ended = _do_batch(desk, file, name)
         if out is not None:
-            write_batch(desk, submitted.id, name, out)
+            write_batch(desk, ended.id, name, out)
         if as_json:
             write_json(batch_json(desk, ended, None if out is None else str(out)))
         elif out is None:
-            write_rows(desk.jobs.batch_rows(submitted.id), name, sys.stdout)
+            write_rows(desk.jobs.batch_rows(ended.id), name, sys.stdout)
         return tell_batch(ended, out)
 
 
@@ -183,16 +183,36 @@ def _check_out(file: Path, out: Path | None) -> None:
         raise BadInput(f"--out {out} is the input; give another file")
 
 
+def _do_batch(desk: Desk, file: Path, task: TaskName) -> Batch:
+    """The first rows are worked on while the last are read."""
+    from mmapp.batches import read_batch
+    from mmapp.display import follow_batch
+
+    # Raises before any process is started when the file is no table.
+    read_batch(file, task, desk.jobs)
+    began = datetime.now(UTC)
+    with desk.served(lambda: _left_open(desk, file.name, began)):
+        return follow_batch(desk.jobs, _submit_batch(desk, file, task).id)
+
+
+def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
+    """Jobs of the batch that was being submitted; its id is known only at its end."""
+    ours = [
+        batch
+        for batch in desk.jobs.batches(limit=5)
+        if batch.name == name and batch.created_at >= began
+    ]
+    return [job_id for batch in ours for job_id in open_jobs_of(desk, batch.id)]
+
+
 def _submit_batch(desk: Desk, file: Path, task: TaskName) -> Batch:
     from mmapp.batches import read_batch
     from mmapp.display import counting
 
-    # What is no table is refused here, before there is a batch.
-    read = read_batch(file, task, desk.jobs)
     with counting(f"Reading {file.name}") as tell:
 
         def rows() -> Iterator[BatchRow]:
-            for number, row in enumerate(read, 1):
+            for number, row in enumerate(read_batch(file, task, desk.jobs), 1):
                 tell(number)
                 yield row
 
@@ -203,7 +223,9 @@ def wait_for_batch(desk: Desk, batch_id: str) -> Batch:
     """Every row has ended; interrupted, what our own stack had to do is cancelled."""
     from mmapp.display import follow_batch
 
-    with desk.served(open_jobs_of(desk, batch_id)):
+    if not open_jobs_of(desk, batch_id):
+        return desk.jobs.batch(batch_id)
+    with desk.served(lambda: open_jobs_of(desk, batch_id)):
         return follow_batch(desk.jobs, batch_id)
 
 

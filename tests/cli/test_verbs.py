@@ -116,15 +116,21 @@ def test_results_are_searched_listed_and_exported(mmapp: Mmapp, files: Path) -> 
     found = mmapp("results", "上海港", "--task", "summarize", "--json").json
     assert job in [row["job"] for row in found]
     assert "zh.txt" in mmapp("results", "上海港").out
-    assert mmapp("results", "上海港", "--until", "2020-01-01", "--json").json == []
+    assert "no results" in mmapp("results", "上海港", "--until", "2020-01-01").error
     exported = lines_of(mmapp("results", "上海港", "--export", "csv").out)
     assert job in [row["job"] for row in exported]
     assert json.loads(exported[0]["result"])["document"]["name"] == "zh.txt"
     lines = mmapp("results", "--export", "jsonl", "--limit", 1).out.splitlines()
-    assert len(lines) == 1
-    assert json.loads(lines[0])["status"] == "succeeded"
+    assert [json.loads(line)["status"] for line in lines] == ["succeeded"]
+
+
+@pytest.mark.usefixtures("stack")
+def test_an_ended_job_is_shown_and_can_neither_be_cancelled_nor_retried(
+    mmapp: Mmapp, files: Path
+) -> None:
+    job = mmapp("summarize", files / "zh.txt", "--json").json["job"]
     assert mmapp("jobs", "show", job, "--json").json["result"]["job"] == job
-    assert job in mmapp("jobs", "show", job).out
+    assert "上海港" in mmapp("jobs", "show", job).out
     assert "nothing to cancel" in mmapp("jobs", "cancel", job).error
     assert "only a failed or cancelled job" in mmapp("jobs", "retry", job).error
 
