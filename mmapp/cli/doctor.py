@@ -128,20 +128,18 @@ def _database(settings: Settings) -> tuple[str, str]:
 
 
 def _redis(settings: Settings) -> tuple[str, str]:
-    from mmapp.broker import Broker
+    from mmapp.jobs import Jobs
     from mmapp.stack import Stack, redis_server
 
     running = Stack.running(settings)
     url = running.redis_url if running else settings.redis_url
     if not url:
         return f"started when needed: {redis_server()}", ""
-    broker = Broker(url, settings.job_seconds)
-    try:
-        broker.check()
-    except MmappError as error:
-        return str(error), "Start Redis, or correct MMAPP_REDIS_URL"
-    finally:
-        broker.close()
+    with Jobs(settings.model_copy(update={"redis_url": url})) as jobs:
+        try:
+            jobs.check_broker()
+        except MmappError as error:
+            return str(error), "Start Redis, or correct MMAPP_REDIS_URL"
     return "that of `mmapp up` answers" if running else "MMAPP_REDIS_URL answers", ""
 
 

@@ -87,6 +87,15 @@ def test_a_data_folder_that_cannot_be_made_is_named(mmapp: Mmapp, files: Path) -
     assert ended.status == 2
 
 
+def test_doctor_says_what_to_do_about_what_is_missing(mmapp: Mmapp, tmp_path: Path) -> None:
+    settings = {"MMAPP_CHECKPOINT": str(tmp_path), "MMAPP_REDIS_URL": "redis://127.0.0.1:1/0"}
+    ended = mmapp("doctor", "--json", **settings)
+    remedies = {check["name"]: check["remedy"] for check in ended.json if not check["ok"]}
+    assert ended.status == 1
+    assert "MMAPP_CHECKPOINT" in remedies["checkpoint"]
+    assert "MMAPP_REDIS_URL" in remedies["Redis"]
+
+
 def test_a_fresh_data_folder_is_an_empty_list_with_a_hint(mmapp: Mmapp, tmp_path: Path) -> None:
     for verb in (["jobs", "list"], ["results"]):
         ended = mmapp("--data-dir", tmp_path / "new", *verb)
