@@ -209,10 +209,12 @@ def _submit_batch(desk: Desk, file: Path, task: TaskName) -> Batch:
     from mmapp.batches import read_batch
     from mmapp.display import counting
 
+    # Here and not in `rows`: a file that is no table is refused before there is a batch for it.
+    table = read_batch(file, task, desk.jobs)
     with counting(f"Reading {file.name}") as tell:
 
         def rows() -> Iterator[BatchRow]:
-            for number, row in enumerate(read_batch(file, task, desk.jobs), 1):
+            for number, row in enumerate(table, 1):
                 tell(number)
                 yield row
 
