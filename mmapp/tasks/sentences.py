@@ -82,6 +82,9 @@ def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
     before = text[max(start, match.start() - 12) : match.start()]
     after = text[match.end() : match.end() + 8]
     mark = match.group()
+    if mark[0] in "！？" and mark[-1] in "”』」" and after[:1].strip():
+        # 请回答“有用吗？”并留言。 A question quoted within a sentence does not end it.
+        return text[start : match.start()].lstrip()[:1] in "“『「"
     if mark[0] in "。！？；":
         return not (before[-1:].isdigit() and after[:1].isdigit())
     if after.lstrip(_OPENERS)[:1].islower() and not _CJK.match(before[-1:]):

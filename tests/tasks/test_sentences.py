@@ -26,6 +26,7 @@ def offered(*pages):
         ["It was shown before.[12]", "(So they say.)", "**Bold ends.**", "“Quoted.”", "End."],
         ["1. First do this.", "2. Then do that."],
         ["蜜蜂在飞。", "“你好！”", "他说：是吗？", "版本5。0发布了……", "完了；", "还有"],
+        ["请回答“有用吗？”并留言。", "“走？”", "好。"],
         ["我们使用 ASP.NET Core 3.1 项目。", "请参阅 about_Parsing.", "好!", "再见"],
         ["Okay .", "Right , so we begin .", "Mm-hmm ."],
     ],
