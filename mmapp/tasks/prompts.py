@@ -46,8 +46,10 @@ def document_parts(pages_text: Sequence[tuple[int, str]]) -> list[str]:
     return [template.format(page=number, text=text) for number, text in pages_text]
 
 
-def summarize_question(sentence: str) -> str:
-    return _prompts()["summarize"]["question"].format(sentence=sentence)
+def summarize_question(sentence: str, place: int, count: int) -> str:
+    """`place` counts from 1 among the `count` sentences that the document offers."""
+    template = _prompts()["summarize"]["question"]
+    return template.format(sentence=sentence, place=place, count=count)
 
 
 def listing_parts(images: Sequence[Image]) -> list[str | Image]:

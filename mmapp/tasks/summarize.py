@@ -111,7 +111,10 @@ class _Reading:
         self._texts = {page.page.number: page.text for page in pages}
         self._sentences = sentences
         self._pictures = inputs.page_images if engine.profile.get("page_images") else None
-        self._questions = [prompts.summarize_question(sentence.text) for sentence in sentences]
+        self._questions = [
+            prompts.summarize_question(sentence.text, place, len(sentences))
+            for place, sentence in enumerate(sentences, start=1)
+        ]
         self._picture_tokens = 0
         if self._pictures:
             self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))

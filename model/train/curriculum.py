@@ -20,7 +20,7 @@ from torch import Tensor
 from model.image import ImageProcessor
 from model.prompt import Part, ask, end_turn, open_turn
 from model.tokenizer import Tokenizer
-from model.train.documents import Sentence, TextDocument, gain, sentences
+from model.train.documents import TextDocument, gain, sentences
 from model.train.listings import Catalogue, Claim, Photo, augment
 from model.train.recipe import Phase, Prompts
 from model.train.rows import Answer, Row
@@ -28,6 +28,7 @@ from model.train.rows import Answer, Row
 T = TypeVar("T")
 RANK_TEMPERATURE = 0.07  # of the gains that become shares of the rivals' probability
 GOOD_SHARE = 0.9  # of the best sentence's gain: as good an answer as the best
+MOST_SENTENCES = 60  # of a document, those that may be offered
 LEAST_GAIN = 0.12  # a summary of which no sentence says more teaches nothing
 ANSWERED_SHARE = 0.12  # of the branches, those that show the answer and the end of the turn
 SECOND_PHOTO_SHARE = 0.12  # of the listings, those with another photo of the same product
@@ -155,14 +156,21 @@ class Curriculum:
         chance = random.Random(f"{self._seed}/summary/{number}")
         document = self._summarised(number)
         text = self._cut(document.text, chance.choice(phase.trunk_tokens))
-        offered, gains = choose_candidates(text, document.references, phase.candidates, chance)
-        if len(offered) < 2 or max(gains) < LEAST_GAIN:
+        found = [sentence for sentence in sentences(text) if not sentence.heading]
+        gain_of = [gain(s.text, document.references) for s in found[:MOST_SENTENCES]]
+        if len(gain_of) < 2 or max(gain_of) < LEAST_GAIN:
             return None
+        offered = choose_candidates(gain_of, phase.candidates, chance)
+        gains = [gain_of[index] for index in offered]
+        # What the document would offer had it not been cut.
+        count = round(len(found) * max(1.0, len(document.text) / len(text)))
         row = self._open_document(text, chance)
         shares = _softmax([value / RANK_TEMPERATURE for value in gains])
         best = max(gains)
-        for sentence, value, share in zip(offered, gains, shares, strict=True):
-            question = self.prompts["summarize"]["question"].format(sentence=sentence.text)
+        for index, value, share in zip(offered, gains, shares, strict=True):
+            question = self.prompts["summarize"]["question"].format(
+                sentence=found[index].text, place=index + 1, count=count
+            )
             answer = self._yes if value >= GOOD_SHARE * best else self._no
             start = self._branch(row, question, answer, share, chance)
             self._predict(row, range(start, len(row) - 1), phase.language_share, chance)
@@ -238,21 +246,14 @@ class Curriculum:
         return text if len(cut) >= len(text) else cut
 
 
-def choose_candidates(
-    text: str, references: tuple[str, ...], most: int, chance: random.Random
-) -> tuple[list[Sentence], list[float]]:
-    """Up to `most` sentences in random order, with their gains: always the best and the first."""
-    found = sentences(text)[:60]
-    gains = {s.start: 0.0 if s.heading else gain(s.text, references) for s in found}
-    plain = sorted((s for s in found if not s.heading), key=lambda s: -gains[s.start])
-    if not plain:
-        return [], []
-    first = min(plain, key=lambda s: s.start)
-    rest = [s for s in found if s not in (plain[0], first)]
-    chosen = [plain[0], *([first] if first != plain[0] else [])]
+def choose_candidates(gains: Sequence[float], most: int, chance: random.Random) -> list[int]:
+    """Up to `most` sentences by number, in random order: always the best and the first."""
+    best = max(range(len(gains)), key=gains.__getitem__)
+    chosen = sorted({best, 0})
+    rest = [index for index in range(len(gains)) if index not in chosen]
     chosen += chance.sample(rest, min(len(rest), most - len(chosen)))
     chance.shuffle(chosen)
-    return chosen, [gains[s.start] for s in chosen]
+    return chosen
 
 
 def paginate(text: str, chance: random.Random) -> list[str]:

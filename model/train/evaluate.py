@@ -162,7 +162,10 @@ def summary_figures(
         if not found:
             continue
         prefix = engine.prefill([prompts["document"]["page"].format(page=1, text=text)])
-        questions = [words["question"].format(sentence=sentence) for sentence in found]
+        questions = [
+            words["question"].format(sentence=sentence, place=place, count=len(found))
+            for place, sentence in enumerate(found, start=1)
+        ]
         scores = margins(engine, prefix, questions, words["yes"], words["no"])
         gains = [gain(sentence, document.references) for sentence in found]
         best = max(gains)

@@ -14,7 +14,9 @@ def test_each_photo_has_its_number_before_it():
 
 
 def test_questions_hold_the_words_they_ask_about():
-    assert prompts.summarize_question("{Bees} fly.").endswith(" {Bees} fly.")
+    asked = prompts.summarize_question("{Bees} fly.", 3, 41)
+    assert asked.endswith(" {Bees} fly.")
+    assert "3 of 41" in asked
     assert prompts.listing_question("颜色", "红").endswith("颜色: 红")
     asked = prompts.ask_question("Who?", "Bees.")
     assert "Who?" in asked
