@@ -61,8 +61,9 @@ def ask(
     covered = coverage(inputs, pages, report)
     offered = passages(pages)
     asked = " ".join(params.question.split())
-    questions = [Question(prompts.ask_question(asked, p.text), p.spans[0]) for p in offered]
-    reading = Reading(engine, inputs, pages, questions, PURPOSE, report)
+    stem = prompts.ask_stem(asked)
+    questions = [Question(prompts.ask_rest(p.text), p.spans[0]) for p in offered]
+    reading = Reading(engine, inputs, pages, questions, PURPOSE, report, stem=stem)
     margins = reading.margins()
     best = max(range(len(offered)), key=lambda index: margins[index])
     calibration = Calibration.of(engine.profile)

@@ -39,7 +39,7 @@ IMAGE_TOKENS = 2_500
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about words, and where they begin."""
+    """What is asked about words, after the stem, and where they begin."""
 
     text: str
     place: Span
@@ -65,7 +65,10 @@ class Reading:
         questions: Sequence[Question],
         purpose: Purpose,
         report: ReportProgress,
+        *,
+        stem: str = "",
     ) -> None:
+        """`stem`: how all questions begin; it is read once, with the document."""
         self._engine, self._report, self._purpose = engine, report, purpose
         self._texts = {page.page.number: page.text for page in pages}
         self._questions = questions
@@ -73,7 +76,9 @@ class Reading:
         self._picture_tokens = 0
         if self._pictures:
             self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))
+        self._stem = [stem] if stem else []
         longest = max(engine.count_tokens(question.text) for question in questions)
+        longest += engine.count_tokens(stem)
         room = room_for_text(engine, longest, self._picture_tokens)
         self._pages_total = len(inputs.pages)
         self._portions = portions(list(self._texts.items()), room, self._page_tokens)
@@ -124,7 +129,7 @@ class Reading:
             tokens = tokens_before + (sum(portion.tokens) if is_done else min(done, page_ends[-1]))
             self._tell("reading", tokens, self._tokens_total, "tokens", pages_done)
 
-        prefix = self._engine.prefill(list(self._parts(portion)), on_read)
+        prefix = self._engine.prefill([*self._parts(portion), *self._stem], on_read)
         self._read += prefix.length
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
