@@ -57,7 +57,7 @@ def add_routes(app: FastAPI, jobs: Jobs) -> None:
 
 
 def page_of(task: TaskName) -> str:
-    return "documents" if task == TaskName.SUMMARIZE else "listings"
+    return "listings" if task == TaskName.CHECK_LISTING else "documents"
 
 
 async def _problem(_request: Request, problem: Exception) -> Response:

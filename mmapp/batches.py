@@ -30,9 +30,9 @@ from typing import IO, Any, Protocol, TextIO
 from mmapp.config import Settings
 from mmapp.documents.text import SAMPLE_BYTES, find_encoding
 from mmapp.errors import BadInput
-from mmapp.jobs import BatchRow, BatchRowResult, Jobs
+from mmapp.jobs import BatchRow, BatchRowResult
 from mmapp.records import plain
-from mmapp.types import Listing, SummarizeParams, TaskName
+from mmapp.types import Document, Listing, SummarizeParams, TaskName
 
 #: Columns with a meaning, and which of them a table can't do without.
 COLUMNS = {
@@ -66,8 +66,23 @@ ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 
 
+class Keeper(Protocol):
+    """Who takes the files that rows name: `Jobs`, or one who only looks at them."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def add_document(self, name: str, data: bytes, /) -> Document: ...
+
+
+def read_cells(path: Path, task: TaskName, settings: Settings) -> Iterator[BatchRow]:
+    """The rows of a table as `read_batch` gives them, without the files that they name."""
+    with closing(_open(path, settings, None)) as source:
+        yield from _rows(source, _survey(source, task))
+
+
 def read_batch(
-    path: Path, task: TaskName, jobs: Jobs, *, files: Mapping[str, Path] | None = None
+    path: Path, task: TaskName, jobs: Keeper, *, files: Mapping[str, Path] | None = None
 ) -> Iterator[BatchRow]:
     """The rows of a table, read as they are asked for; photos and documents are added on the way.
 
@@ -458,15 +473,16 @@ def _check_columns(name: str, columns: tuple[str, ...], task: TaskName) -> None:
 
 
 def _batch_rows(
-    path: Path, task: TaskName, jobs: Jobs, files: Mapping[str, Path] | None, table: _Table
+    path: Path, task: TaskName, jobs: Keeper, files: Mapping[str, Path] | None, table: _Table
 ) -> Iterator[BatchRow]:
-    with (
-        closing(_open(path, jobs.settings, files)) as source,
-        _text(source, table.encoding) as text,
-    ):
-        rows = _csv_rows(text, table) if table.delimiter else _json_rows(text, table)
-        for row in rows:
+    with closing(_open(path, jobs.settings, files)) as source:
+        for row in _rows(source, table):
             yield row if row.error else _with_params(row, task, jobs, source)
+
+
+def _rows(source: _Source, table: _Table) -> Iterator[BatchRow]:
+    with _text(source, table.encoding) as text:
+        yield from _csv_rows(text, table) if table.delimiter else _json_rows(text, table)
 
 
 def _csv_rows(text: TextIO, table: _Table) -> Iterator[BatchRow]:
@@ -529,7 +545,7 @@ def _bad_row(table: _Table, error: str) -> BatchRow:
     return BatchRow(dict.fromkeys(table.columns, ""), error=error)
 
 
-def _with_params(row: BatchRow, task: TaskName, jobs: Jobs, source: _Source) -> BatchRow:
+def _with_params(row: BatchRow, task: TaskName, jobs: Keeper, source: _Source) -> BatchRow:
     """The row with its files added, or with the reason why it can't be done."""
     try:
         if task is TaskName.SUMMARIZE:
@@ -539,14 +555,14 @@ def _with_params(row: BatchRow, task: TaskName, jobs: Jobs, source: _Source) -> 
         return BatchRow(row.cells, error=str(error))
 
 
-def _document(cells: Mapping[str, str], jobs: Jobs, source: _Source) -> SummarizeParams:
+def _document(cells: Mapping[str, str], jobs: Keeper, source: _Source) -> SummarizeParams:
     named = _known(cells, TaskName.SUMMARIZE)["document"].strip()
     if not named:
         raise BadInput("The row names no document; fill in its column document")
     return SummarizeParams(_add(named, jobs, source))
 
 
-def _listing(cells: Mapping[str, str], jobs: Jobs, source: _Source) -> Listing:
+def _listing(cells: Mapping[str, str], jobs: Keeper, source: _Source) -> Listing:
     known = _known(cells, TaskName.CHECK_LISTING)
     if not known["title"].strip():
         raise BadInput("The listing has no title; fill in its column title")
@@ -580,6 +596,6 @@ def _is_unnamed(column: str) -> bool:
     return word == "column" and number.isdecimal()
 
 
-def _add(named: str, jobs: Jobs, source: _Source) -> str:
+def _add(named: str, jobs: Keeper, source: _Source) -> str:
     name = posixpath.basename(_normal(named)) or named
     return jobs.add_document(name, source.read(named)).sha256

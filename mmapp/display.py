@@ -1,4 +1,4 @@
-"""What people see in the terminal: summaries, verdicts, tables, progress.
+"""What people see in the terminal: summaries, answers, verdicts, tables, progress.
 
 Results go to stdout, progress to stderr, and only to a terminal. Foreign text is never read as
 markup, and control characters are taken out, so that a title can't steer the terminal. Called by
@@ -74,21 +74,34 @@ def clean(text: object) -> str:
 
 def result_view(job: Job, result: Result, url: str = "") -> RenderableType:
     """A result as a person reads it, and what made it."""
-    body = summary_view if result.task is TaskName.SUMMARIZE else verdict_view
-    return Group(body(job, result.payload), Padding(_footer(result.record, job, url), (0, 0, 1, 2)))
+    body = VIEWS[result.task](job, result.payload)
+    return Group(body, Padding(_footer(result.record, job, url), (0, 0, 1, 2)))
 
 
 def summary_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
-    pages = payload["document"]["pages"]
     lines = Table.grid(padding=(0, 1))
     lines.add_column(justify="right", style="dim")
     lines.add_column()
     for number, sentence in enumerate(payload["summary"], 1):
         lines.add_row(f"{number}.", _sentence(sentence))
-    title = Text.assemble((clean(job.label), "bold"), (f"  {_count(pages, 'page')}", "dim"))
+    return _of_document(job, payload, lines)
+
+
+def answer_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    found: RenderableType = Text("Not in this document.", "bold yellow")
+    if payload["found"]:
+        found = Group(*(_sentence(answer) for answer in payload["answer"]))
+    return _of_document(job, payload, found, f"  P(answered) {payload['probability']:.2f}")
+
+
+def _of_document(
+    job: Job, payload: Mapping[str, Any], found: RenderableType, fact: str = ""
+) -> RenderableType:
+    """What was found in a document, under its name and above the pages that were read."""
+    pages = _count(payload["document"]["pages"], "page")
     return Group(
-        title,
-        Padding(lines, (1, 0, 1, 1)),
+        Text.assemble((clean(job.label), "bold"), (f"  {pages}{fact}", "dim")),
+        Padding(found, (1, 0, 1, 1)),
         Padding(coverage_line(payload["coverage"]), (0, 0, 0, 2)),
     )
 
@@ -152,6 +165,14 @@ def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
         rest = "; ".join(clean(claim["text"]) for claim in payload["unchecked"])
         parts.append(Padding(Text(f"Not checked: {rest}", "yellow"), (0, 0, 0, 2)))
     return Group(*parts)
+
+
+#: How a result of each task is shown.
+VIEWS = {
+    TaskName.SUMMARIZE: summary_view,
+    TaskName.ASK: answer_view,
+    TaskName.CHECK_LISTING: verdict_view,
+}
 
 
 def _places(evidence: Sequence[Mapping[str, Any]]) -> str:

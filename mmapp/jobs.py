@@ -51,6 +51,7 @@ from mmapp.ids import new_id
 from mmapp.logs import get_logger
 from mmapp.storage import Blobs
 from mmapp.types import (
+    AskParams,
     Batch,
     Document,
     Engine,
@@ -58,6 +59,7 @@ from mmapp.types import (
     Listing,
     MediaType,
     Page,
+    Params,
     Priority,
     Progress,
     Result,
@@ -83,6 +85,9 @@ __all__ = [
 
 #: Sentences that a summary may be asked for.
 MOST_SENTENCES = 50
+
+#: Characters that a question may have.
+MOST_QUESTION = 2_000
 
 #: Rows of a batch in one transaction.
 BATCH_CHUNK = 100
@@ -116,7 +121,7 @@ class BatchRow:
     """One row of a batch as given: the input's columns, and what to do or why nothing can be."""
 
     cells: Mapping[str, str]
-    params: SummarizeParams | Listing | None = None
+    params: Params | None = None
     error: str = ""
 
 
@@ -250,7 +255,7 @@ class Jobs:
     def submit(
         self,
         task: TaskName,
-        params: SummarizeParams | Listing,
+        params: Params,
         *,
         priority: Priority = Priority.INTERACTIVE,
         label: str = "",
@@ -269,7 +274,7 @@ class Jobs:
         self,
         repository: Repository,
         task: TaskName,
-        params: SummarizeParams | Listing,
+        params: Params,
         checkpoint: checkpoints.Checkpoint | None,
         priority: Priority,
         label: str,
@@ -285,14 +290,14 @@ class Jobs:
             run_key=_run_key(task, stored, checkpoint),
         )
 
-    def _check_params(
-        self, repository: Repository, task: TaskName, params: SummarizeParams | Listing
-    ) -> str:
+    def _check_params(self, repository: Repository, task: TaskName, params: Params) -> str:
         """What a person calls the input; raises when it can't become a result."""
         if task is TaskName.SUMMARIZE and isinstance(params, SummarizeParams):
             return _check_summarize(repository, params)
         if task is TaskName.CHECK_LISTING and isinstance(params, Listing):
             return _check_listing(repository, params, self.settings.max_photos)
+        if task is TaskName.ASK and isinstance(params, AskParams):
+            return _check_ask(repository, params)
         raise BadInput(f"{task} can't be done with {type(params).__name__}")
 
     def _place(self, repository: Repository, new: NewJob) -> bool:
@@ -606,7 +611,7 @@ class Jobs:
             words=records.words(payload),
         )
 
-    def _inputs(self, params: SummarizeParams | Listing) -> DocumentInput | ListingInput:
+    def _inputs(self, params: Params) -> DocumentInput | ListingInput:
         from mmapp.tasks import DocumentInput, ListingInput
 
         if isinstance(params, Listing):
@@ -781,12 +786,32 @@ def _check_summarize(repository: Repository, params: SummarizeParams) -> str:
         raise BadInput(
             f"A summary has 1 to {MOST_SENTENCES} sentences; {params.sentences} were asked for"
         )
-    document = _found(repository.document(params.document), "document", params.document)
+    return _readable(repository, params.document).name
+
+
+def _check_ask(repository: Repository, params: AskParams) -> str:
+    question = " ".join(params.question.split())
+    if not question:
+        raise BadInput("The question is empty; ask something about the document")
+    if len(params.question) > MOST_QUESTION:
+        raise BadInput(
+            f"A question has at most {MOST_QUESTION:,} characters; this one has"
+            f" {len(params.question):,}"
+        )
+    if records.plain(question) != question:
+        raise BadInput("The question has characters that are no text; write it again")
+    name = _readable(repository, params.document).name
+    return f"{name}: {question[: records.HEADLINE]}"
+
+
+def _readable(repository: Repository, sha256: str) -> Document:
+    """The document, which has words to read."""
+    document = _found(repository.document(sha256), "document", sha256)
     if repository.characters(document.sha256) == 0:
         raise NoText(
             f"{document.name}: no page has words to read; a scan needs text recognition first"
         )
-    return document.name
+    return document
 
 
 def _check_listing(repository: Repository, listing: Listing, max_photos: int) -> str:

@@ -12,10 +12,12 @@ from dataclasses import asdict
 from typing import Any
 
 from mmapp import __version__
-from mmapp.types import Engine, Job, Listing, SummarizeParams, TaskName
+from mmapp.types import AskParams, Engine, Job, Listing, Params, SummarizeParams, TaskName
 
 #: Longest headline of a list, in characters.
 HEADLINE = 200
+#: The headline of a question that the document does not answer.
+NOT_FOUND = "not in this document"
 
 
 def run_key(
@@ -35,26 +37,30 @@ def run_key(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def params_as_json(params: SummarizeParams | Listing) -> dict[str, Any]:
+def params_as_json(params: Params) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(params)))  # type: ignore[no-any-return]
 
 
-def params_from_json(task: TaskName, stored: Mapping[str, Any]) -> SummarizeParams | Listing:
+def params_from_json(task: TaskName, stored: Mapping[str, Any]) -> Params:
     if task is TaskName.SUMMARIZE:
         return SummarizeParams(**stored)
+    if task is TaskName.ASK:
+        return AskParams(**stored)
     return Listing(**{**stored, "photos": tuple(stored["photos"])})
 
 
-def document_hashes(params: SummarizeParams | Listing) -> tuple[str, ...]:
-    return (params.document,) if isinstance(params, SummarizeParams) else params.photos
+def document_hashes(params: Params) -> tuple[str, ...]:
+    return params.photos if isinstance(params, Listing) else (params.document,)
 
 
 def headline(task: TaskName, payload: Mapping[str, Any]) -> str:
     """One line for a list of results."""
-    if task is TaskName.SUMMARIZE:
-        sentences = [sentence["text"] for sentence in payload["summary"]]
-        return plain(" ".join(" ".join(sentences).split()))[:HEADLINE]
-    return f"{payload['verdict']} {payload['score']:.2f}"
+    if task is TaskName.CHECK_LISTING:
+        return f"{payload['verdict']} {payload['score']:.2f}"
+    if task is TaskName.ASK and not payload["found"]:
+        return NOT_FOUND
+    quoted = payload["answer" if task is TaskName.ASK else "summary"]
+    return plain(" ".join(" ".join(one["text"] for one in quoted).split()))[:HEADLINE]
 
 
 def words(payload: Mapping[str, Any]) -> str:

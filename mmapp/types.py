@@ -112,6 +112,7 @@ class Label(StrEnum):
 class TaskName(StrEnum):
     SUMMARIZE = "summarize"
     CHECK_LISTING = "check_listing"
+    ASK = "ask"
 
 
 class Status(StrEnum):
@@ -164,7 +165,7 @@ class Job:
     priority: Priority
     #: What a person calls it: the document's name or the listing's title.
     label: str
-    #: The task's parameters as JSON (`SummarizeParams` or `Listing` as dict).
+    #: The task's parameters as JSON (`Params` as dict).
     params: Mapping[str, Any]
     attempts: int
     progress: Progress
@@ -212,6 +213,16 @@ class SummarizeParams:
     document: str
     sentences: int = 3
     mode: Literal["grounded"] = "grounded"
+
+
+@dataclass(frozen=True, slots=True)
+class AskParams:
+    document: str
+    question: str
+
+
+#: What a task is given, beside its inputs.
+Params = SummarizeParams | AskParams | Listing
 
 
 class ReportProgress(Protocol):

@@ -320,12 +320,15 @@ def test_memory_does_not_grow_with_the_rows(jobs: Jobs, tmp_path: Path) -> None:
     with path.open("w") as file:
         file.write("id,image,title,description\n")
         file.writelines(f"{number},gone.png,Cup,{'words ' * 30}\n" for number in range(20_000))
-    tracemalloc.start()
-    count = sum(1 for _ in read_batch(path, CHECK, jobs))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert count == 20_000
-    assert peak < 2_000_000 < path.stat().st_size
+    peaks = []
+    # Twice: Python may enlarge its table of interned strings meanwhile, megabytes in one piece.
+    for _ in range(2):
+        tracemalloc.start()
+        count = sum(1 for _ in read_batch(path, CHECK, jobs))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert count == 20_000
+    assert min(peaks) < 2_000_000 < path.stat().st_size
 
 
 # --- results -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmapp import __version__
-from mmapp.cli import doctor, failures, jobs, results, roles, tasks
+from mmapp.cli import doctor, evaluate, failures, jobs, results, roles, tasks
 
 app = typer.Typer(
     name="mmapp",
@@ -28,6 +28,7 @@ app.command()(doctor.doctor)
 tasks.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
+app.command()(evaluate.evaluate)
 
 
 @app.callback(invoke_without_command=True)

@@ -21,6 +21,14 @@ class TaskChoice(StrEnum):
 
     CHECK = "check"
     SUMMARIZE = "summarize"
+    ASK = "ask"
+
+
+class BatchChoice(StrEnum):
+    """The tasks that are done for each row of a table."""
+
+    CHECK = "check"
+    SUMMARIZE = "summarize"
 
 
 def write_json(value: Any) -> None:
@@ -29,7 +37,7 @@ def write_json(value: Any) -> None:
 
 
 def result_json(result: Result) -> dict[str, Any]:
-    """`summarize --json` and `check --json`."""
+    """`summarize --json`, `ask --json` and `check --json`."""
     return {"job": result.job_id, **result.payload, "record": dict(result.record)}
 
 

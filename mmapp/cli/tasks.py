@@ -1,4 +1,4 @@
-"""`mmapp summarize`, `check` and `batch`: submit, wait, show."""
+"""`mmapp summarize`, `ask`, `check` and `batch`: submit, wait, show."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from mmapp.cli import failures
-from mmapp.cli.outputs import TaskChoice, result_json, write_json
+from mmapp.cli.outputs import BatchChoice, TaskChoice, result_json, write_json
 from mmapp.cli.session import Desk, good_ones, open_desk
 from mmapp.errors import BadInput
-from mmapp.types import Batch, Job, Listing, Result, Status, SummarizeParams, TaskName
+from mmapp.types import (
+    AskParams,
+    Batch,
+    Job,
+    Listing,
+    Result,
+    Status,
+    SummarizeParams,
+    TaskName,
+)
 
 if TYPE_CHECKING:
     from mmapp.jobs import BatchRow, BatchRowResult
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
 JOB_FAILED = 1
 ROWS_FAILED = 3
 
+Password = Annotated[str | None, typer.Option(help="Opens encrypted PDFs; it is not stored")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to stdout")]
 
 
@@ -35,12 +45,13 @@ class Mode(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     app.command()(summarize)
+    app.command()(ask)
     app.command()(check)
     app.command()(batch)
 
 
-def task_name(choice: TaskChoice) -> TaskName:
-    return TaskName.SUMMARIZE if choice is TaskChoice.SUMMARIZE else TaskName.CHECK_LISTING
+def task_name(choice: TaskChoice | BatchChoice) -> TaskName:
+    return TaskName.CHECK_LISTING if choice.value == "check" else TaskName(choice.value)
 
 
 def summarize(
@@ -52,9 +63,7 @@ def summarize(
     mode: Annotated[
         Mode, typer.Option(help="grounded: every sentence is quoted from the document")
     ] = Mode.GROUNDED,
-    password: Annotated[
-        str | None, typer.Option(help="Opens encrypted PDFs; it is not stored")
-    ] = None,
+    password: Password = None,
     as_json: Json = False,
 ) -> int:
     """Summarize documents in sentences that each quote their page."""
@@ -77,6 +86,24 @@ def summarize(
             submitted, status = good_ones(paths, submit)
         ended = desk.wait([job.id for job in submitted])
         return max(status, show_ended(desk, ended, as_json, is_list=len(paths) > 1))
+
+
+def ask(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A PDF, image or text", show_default=False)
+    ],
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="What to ask it", show_default=False)
+    ],
+    password: Password = None,
+    as_json: Json = False,
+) -> int:
+    """Ask a document a question; the answer is quoted from its page, or it is not in there."""
+    with open_desk() as desk:
+        document = desk.add_file(path, password)
+        desk.check_checkpoint()
+        job = desk.jobs.submit(TaskName.ASK, AskParams(document.sha256, question))
+        return show_ended(desk, desk.wait([job.id]), as_json)
 
 
 def check(
@@ -145,7 +172,7 @@ def batch(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="CSV, JSONL, or a zip of one with its files")
     ],
-    task: Annotated[TaskChoice, typer.Option(help="What to do with each row")] = TaskChoice.CHECK,
+    task: Annotated[BatchChoice, typer.Option(help="What to do with each row")] = BatchChoice.CHECK,
     out: Annotated[
         Path | None, typer.Option(help="CSV file for the results; default: stdout")
     ] = None,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmapp.tasks.ask import ask
 from mmapp.tasks.check_listing import check_listing
 from mmapp.tasks.inputs import DocumentInput, ListingInput
 from mmapp.tasks.summarize import summarize
-from mmapp.types import Engine, Listing, ReportProgress, SummarizeParams, TaskName
+from mmapp.types import AskParams, Engine, Params, ReportProgress, SummarizeParams, TaskName
 
 __all__ = ["DocumentInput", "ListingInput", "run", "schema_version"]
 
-_SCHEMA_VERSIONS = {TaskName.SUMMARIZE: 1, TaskName.CHECK_LISTING: 1}
+_SCHEMA_VERSIONS = {TaskName.SUMMARIZE: 1, TaskName.CHECK_LISTING: 1, TaskName.ASK: 1}
 
 
 def schema_version(task: TaskName) -> int:
@@ -27,12 +28,14 @@ def run(
     task: TaskName,
     engine: Engine,
     inputs: DocumentInput | ListingInput,
-    params: SummarizeParams | Listing,
+    params: Params,
     report: ReportProgress,
 ) -> dict[str, Any]:
     """The task's payload; its key "usage" is for the record: tokens, durations, prompt hash."""
     if isinstance(inputs, DocumentInput) and isinstance(params, SummarizeParams):
         return summarize(engine, inputs, params, report)
+    if isinstance(inputs, DocumentInput) and isinstance(params, AskParams):
+        return ask(engine, inputs, params, report)
     if isinstance(inputs, ListingInput) and task is TaskName.CHECK_LISTING:
         return check_listing(engine, inputs, report)
     raise TypeError(f"{task} can't take {type(inputs).__name__} with {type(params).__name__}")

@@ -3,7 +3,7 @@
 Left out is what no one reads as a sentence: running headers and footers, page numbers, and in text
 files the headings, tables, code, images and includes of Markdown. List marks and the `>` of a
 quotation are cut off. A paragraph that a page or column break cuts in two is joined again. Refuses
-nothing; called by `sentences`.
+nothing; called by `sentences` and `passages`.
 """
 
 from __future__ import annotations
@@ -63,15 +63,18 @@ class Paragraph:
     is_full: bool = False
 
 
-def paragraphs(pages: Sequence[PageText]) -> Iterator[Paragraph]:
-    """The paragraphs of all pages in reading order."""
+def paragraphs(pages: Sequence[PageText], *, with_source: bool = False) -> Iterator[Paragraph]:
+    """The paragraphs of all pages in reading order.
+
+    `with_source`: what is no running text in text files too, each line as a paragraph.
+    """
     furniture = _furniture(pages)
     current: Paragraph | None = None
     for page in pages:
-        for paragraph in _page_paragraphs(page, furniture):
+        for paragraph in _page_paragraphs(page, furniture, with_source):
             if current and _goes_on(current, paragraph):
                 for span in paragraph.spans:
-                    _extend(current, span, page.text)
+                    extend(current.spans, span, page.text)
                 current.lines += paragraph.lines
                 current.is_full = paragraph.is_full
                 continue
@@ -88,7 +91,7 @@ def bare(placed: PlacedLine) -> tuple[int, int]:
     return placed.start + len(text) - len(text.lstrip()), placed.start + len(text.rstrip())
 
 
-def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
+def _page_paragraphs(page: PageText, furniture: set[str], with_source: bool) -> list[Paragraph]:
     found: list[Paragraph] = []
     current: Paragraph | None = None
     item_follows = False
@@ -104,6 +107,9 @@ def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
             continue
         if not is_text or start >= end:
             current = None
+            if with_source and start < end:
+                span = Span(page.page.number, start, end)
+                found.append(Paragraph([span], [line], is_item=True))
             continue
         if _LONE_MARK.fullmatch(line.text):
             current, item_follows = None, True
@@ -113,7 +119,7 @@ def _page_paragraphs(page: PageText, furniture: set[str]) -> list[Paragraph]:
         if current is None or is_item or _breaks(current.lines, line, widths[line.block]):
             current = Paragraph(is_item=is_item)
             found.append(current)
-        _extend(current, Span(page.page.number, start + length, end), page.text)
+        extend(current.spans, Span(page.page.number, start + length, end), page.text)
         current.lines.append(line)
         current.is_full = len(line.text) >= 0.8 * longest
     return found
@@ -165,12 +171,13 @@ def _breaks(lines: Sequence[Line], line: Line, width: int) -> bool:
     return is_short and height > 1.2 * next_height  # a heading above its text
 
 
-def _extend(paragraph: Paragraph, span: Span, text: str) -> None:
-    last = paragraph.spans[-1] if paragraph.spans else None
+def extend(spans: list[Span], span: Span, text: str) -> None:
+    """One more span, of a page of that text; what goes on where the last one ends is one span."""
+    last = spans[-1] if spans else None
     if last and last.page == span.page and text[last.end : span.start] in ("", " "):
-        paragraph.spans[-1] = Span(span.page, last.start, span.end)
+        spans[-1] = Span(span.page, last.start, span.end)
     else:
-        paragraph.spans.append(span)
+        spans.append(span)
 
 
 def _goes_on(before: Paragraph, after: Paragraph) -> bool:

@@ -1,7 +1,7 @@
 """A document cut into portions that fit an engine's context, at page borders where it can be.
 
 Every character of every page is in exactly one portion, so nothing is skipped. Refuses a context
-that has no room for text beside the question. Called by `summarize`.
+that has no room for text beside the question. Called by `reading`.
 """
 
 from __future__ import annotations

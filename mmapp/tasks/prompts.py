@@ -69,6 +69,22 @@ def ask_question(question: str, passage: str) -> str:
     return _prompts()["ask"]["question"].format(question=question, passage=passage)
 
 
+def ask_stem(question: str) -> str:
+    """`ask_question` before its passage: what the questions about all passages have in common."""
+    return _ask_halves()[0].format(question=question)
+
+
+def ask_rest(passage: str) -> str:
+    """`ask_question` after its stem, with the blank before the passage."""
+    return _ask_halves()[1].format(passage=passage)
+
+
+def _ask_halves() -> tuple[str, str]:
+    template = _prompts()["ask"]["question"]
+    stem = template[: template.index("{passage}")].rstrip()
+    return stem, template.removeprefix(stem)
+
+
 def answers(task: str) -> tuple[str, ...]:
     """The words that may answer a task's question: yes first, then no, then what can't be seen."""
     return tuple(_prompts()[task][key] for key in ANSWERS[task])

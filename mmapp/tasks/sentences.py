@@ -7,14 +7,14 @@ here refuses a document.
 
 The rule for sentence ends is our own, one pass in time linear in the text. pysbd was measured on
 English technical documents: it moved or lost characters in 128 of 2,505 sentences, and its time
-grew with the square of the length. Called by `summarize` and `claims`.
+grew with the square of the length. Called by `summarize`, `passages`, `reading` and `claims`.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mmapp.documents.quotes import PageText
@@ -60,6 +60,14 @@ class Sentence:
 def joint(before: str, after: str) -> str:
     """What stands between two pieces of running text: nothing between Chinese, else a space."""
     return "" if _WIDE.match(before[-1:]) and _WIDE.match(after[:1]) else " "
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """Pieces of running text as one."""
+    text = ""
+    for piece in pieces:
+        text += (joint(text, piece) if text else "") + piece
+    return text
 
 
 def word_count(text: str) -> float:
@@ -110,17 +118,18 @@ def candidates(pages: Sequence[PageText]) -> list[Sentence]:
     found = [
         (sentence, _is_wrapped(paragraph))
         for paragraph in paragraphs(pages)
-        for sentence in _sentences(paragraph, texts)
+        for sentence in sentences_of(paragraph, texts)
     ]
     proper = [sentence for sentence, wrapped in found if _is_quotable(sentence.text, wrapped)]
     return (
         proper
         or [s for s, _ in found if _has_words(s.text) and len(s.text) <= MOST_CHARACTERS]
-        or _all_lines(pages)
+        or all_lines(pages)
     )
 
 
-def _sentences(paragraph: Paragraph, texts: dict[int, str]) -> Iterator[Sentence]:
+def sentences_of(paragraph: Paragraph, texts: dict[int, str]) -> Iterator[Sentence]:
+    """The sentences of a paragraph; `texts` are the pages' by their numbers."""
     pieces: list[str] = []
     offsets, length = [], 0
     for span in paragraph.spans:
@@ -161,7 +170,7 @@ def _has_words(text: str) -> bool:
     return word_count(text) >= FEWEST_WORDS
 
 
-def _all_lines(pages: Sequence[PageText]) -> list[Sentence]:
+def all_lines(pages: Sequence[PageText]) -> list[Sentence]:
     """Each line as it stands, cut to length; those with letters where there are any."""
     found = []
     for page in pages:
@@ -172,6 +181,12 @@ def _all_lines(pages: Sequence[PageText]) -> list[Sentence]:
                 span = Span(page.page.number, start, end)
                 found.append(Sentence(page.text[start:end], (span,)))
     return [sentence for sentence in found if _LETTER.search(sentence.text)] or found
+
+
+def without_repeats(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """The first of each wording: a second could only say the same again."""
+    first = {sentence.text: index for index, sentence in reversed(list(enumerate(sentences)))}
+    return [sentence for index, sentence in enumerate(sentences) if first[sentence.text] == index]
 
 
 def units(text: str) -> set[str]:

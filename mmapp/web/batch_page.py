@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from mmapp import samples
-from mmapp.batches import read_batch
+from mmapp.batches import COLUMNS, read_batch
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Batch, TaskName
 from mmapp.web import render
@@ -43,7 +43,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
         files = gr.File(label=say("batch_files"), file_count="multiple", height=150)
         html(f'<p class="help">{render.escape(say("batch_help"))}</p>')
         with gr.Row():
-            tasks = [(say("task_" + name.value), name.value) for name in reversed(TaskName)]
+            tasks = [(say("task_" + name.value), name.value) for name in COLUMNS]
             task = gr.Radio(tasks, value=tasks[0][1], label=say("batch_task"), scale=3)
             submit = gr.Button(say("start_batch"), variant="primary", scale=1)
     problem = html(elem_id="problems")

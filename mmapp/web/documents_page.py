@@ -46,7 +46,7 @@ class Added:
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, TaskName.SUMMARIZE, show_summary, try_samples)
+    view = JobView(site, TaskName.SUMMARIZE, show_job, try_samples)
     top(site, "documents")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]):
@@ -84,19 +84,22 @@ def build(demo: gr.Blocks, site: Site) -> None:
     ).then(None, view.address, None, js=PUSH_JOB)
 
 
-def show_summary(site: Site, job: Job) -> str:
-    """The HTML of one summarize job, finished or not."""
+def show_job(site: Site, job: Job) -> str:
+    """The HTML of one job about a document, finished or not."""
     say, jobs = site.say, site.jobs
     document = jobs.document(job.params["document"])
     if job.status != Status.SUCCEEDED:
         return render.unfinished(say, job, render.page_count(say, document.page_count))
     result = jobs.result(job.id)
-    shown = render.ShownDocument(document, _proved_pages(site, document, result.payload))
-    return render.summary(say, job, result.payload, result.record, shown)
+    quoted = result.payload[render.QUOTES_OF[job.task]]
+    shown = render.ShownDocument(document, _proved_pages(site, document, quoted))
+    return render.quotes(say, job, result.payload, result.record, shown)
 
 
-def _proved_pages(site: Site, document: Document, payload: Mapping[str, Any]) -> dict[int, Page]:
-    wanted = {proof["page"] for item in payload["summary"] for proof in item["evidence"]}
+def _proved_pages(
+    site: Site, document: Document, quoted: Sequence[Mapping[str, Any]]
+) -> dict[int, Page]:
+    wanted = {proof["page"] for item in quoted for proof in item["evidence"]}
     return {page.number: page for page in site.jobs.pages(document.sha256) if page.number in wanted}
 
 

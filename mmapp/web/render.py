@@ -193,12 +193,16 @@ def record_line(say: Words, job_id: str, record: Mapping[str, Any]) -> str:
     )
 
 
-# --- summaries -------------------------------------------------------------------------------
+# --- summaries and answers -------------------------------------------------------------------
+
+
+#: Where a payload keeps what it quotes.
+QUOTES_OF = {TaskName.SUMMARIZE: "summary", TaskName.ASK: "answer"}
 
 
 @dataclass(frozen=True, slots=True)
 class ShownDocument:
-    """What the summary view needs of a document: `pages` holds at least the pages with evidence."""
+    """What showing quotes needs of a document: `pages` holds at least the pages with evidence."""
 
     document: Document
     pages: Mapping[int, Page]
@@ -208,21 +212,27 @@ def page_count(say: Words, count: int) -> str:
     return say("one_page") if count == 1 else say("pages", count=count)
 
 
-def summary(
+def quotes(
     say: Words,
     job: Job,
     payload: Mapping[str, Any],
     record: Mapping[str, Any],
     shown: ShownDocument,
 ) -> str:
-    sentences = payload["summary"]
+    """What a summary or an answer quotes, beside the page that proves it."""
+    key = QUOTES_OF[job.task]
+    sentences = payload[key]
     items = "".join(_sentence(say, number, item) for number, item in enumerate(sentences))
+    body = f"<ol>{items}</ol>" if items else notice(say("not_found"), "quiet")
     proved = {proof["page"] for item in sentences for proof in item["evidence"]}
+    about = page_count(say, shown.document.page_count)
+    if "probability" in payload:
+        about += f" · {say('probability')} {float(payload['probability']):.0%}"
     return (
         f'<article class="job" data-status="succeeded">'
-        f"{job_head(say, job, page_count(say, shown.document.page_count))}"
-        f'<div class="two"><section class="summary" aria-label="{escape(say("summary"))}">'
-        f"<ol>{items}</ol>{coverage(say, payload['coverage'], proved)}"
+        f"{job_head(say, job, about)}"
+        f'<div class="two"><section class="summary" aria-label="{escape(say(key))}">'
+        f"{body}{coverage(say, payload['coverage'], proved)}"
         f"{record_line(say, job.id, record)}</section>"
         f"{viewer(say, shown, sentences)}</div></article>"
     )
@@ -507,14 +517,20 @@ def thumbnails(say: Words, sha256s: Sequence[str]) -> str:
 # --- lists -----------------------------------------------------------------------------------
 
 #: The page that shows a job of each task.
-PAGE_OF = {TaskName.SUMMARIZE: "documents", TaskName.CHECK_LISTING: "listings"}
+PAGE_OF = {
+    TaskName.SUMMARIZE: "documents",
+    TaskName.ASK: "documents",
+    TaskName.CHECK_LISTING: "listings",
+}
 
 
 def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None) -> str:
-    """One line for a list; a verdict is said in the reader's language."""
+    """One line for a list; what is no quotation is said in the reader's language."""
     if job.task == TaskName.CHECK_LISTING and payload is not None:
         score = f"{float(payload['score']):.0%}"
         return say("headline", verdict=say(payload["verdict"]), score=score)
+    if job.task == TaskName.ASK and payload is not None and not payload["found"]:
+        return say("not_found")
     return plain
 
 

@@ -25,6 +25,8 @@ HEAVY = ("gradio", "torch", "pymupdf", "celery", "sqlalchemy", "fastapi", "alemb
         (["summarize", "FILES/locked.pdf"], "--password"),
         (["summarize", "FILES/locked.pdf", "--password", "wrong"], "does not open"),
         (["summarize", "FILES/red.png"], "no page has words to read"),
+        (["ask", "gone.pdf", "Why?"], "gone.pdf does not exist; check the path"),
+        (["ask", "FILES/zh.txt", " "], "question is empty"),
         (["check", "FILES/zh.txt", "--title", "Cup"], "not a photo"),
         (["check", "FILES/red.png", "--title", " "], "no title"),
         (["batch", "FILES/zh.txt"], "no column image"),
@@ -47,6 +49,8 @@ def test_bad_input_is_one_line_and_status_2(
     ("arguments", "said"),
     [
         (["summarize"], "Missing argument 'PATH...'; see `mmapp summarize --help`"),
+        (["ask", "x.pdf"], "Missing argument 'QUESTION'; see `mmapp ask --help`"),
+        (["batch", "x.csv", "--task", "ask"], "--task"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["summarize", "x.pdf", "--sentences", "0"], "--sentences"),
         (["summarize", "x.pdf", "--mode", "abstractive"], "proves summaries by quoting"),

@@ -58,6 +58,24 @@ def test_a_password_opens_an_encrypted_pdf(mmapp: Mmapp, files: Path) -> None:
 
 
 @pytest.mark.usefixtures("stack")
+def test_ask_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
+    question = "How many cranes were there?"
+    run = mmapp("ask", files / "harbour.pdf", question, "--json")
+    value = run.json
+    assert run.status == 0
+    keys = ["job", "document", "question", "found", "answer", "probability", "coverage", "record"]
+    assert list(value) == keys
+    assert (value["question"], len(value["answer"])) == (question, int(value["found"]))
+    assert value["coverage"]["read"] == 3
+    shown = mmapp("ask", files / "harbour.pdf", question)
+    assert f"harbour.pdf: {question}" in shown.out
+    assert ("✓ p. " in shown.out) is value["found"]
+    assert ("Not in this document." in shown.out) is not value["found"]
+    asked = mmapp("results", "cranes", "--task", "ask", "--json").json
+    assert value["job"] in [row["job"] for row in asked]
+
+
+@pytest.mark.usefixtures("stack")
 def test_check_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
     words = ("--title", "红色的杯子", "--attr", "colour=red", "--description", "A red cup.")
     value = mmapp("check", files / "red.png", *words, "--json").json

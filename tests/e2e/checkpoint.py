@@ -18,10 +18,10 @@ TILE_PIXELS = 32
 
 def checkpoint(folder: Path) -> Path:
     """The shipped checkpoint's folder, or `folder` with a tiny one in it."""
-    return SHIPPED if (SHIPPED / "config.json").exists() else _seeing(folder)
+    return SHIPPED if (SHIPPED / "config.json").exists() else seeing_checkpoint(folder)
 
 
-def _seeing(folder: Path) -> Path:
+def seeing_checkpoint(folder: Path) -> Path:
     """`tests.checkpoints.tiny_checkpoint` with eyes."""
     import torch
     from tokenizers import Tokenizer

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import IntegrityError
 
 from mmapp.config import Settings
 from mmapp.db import HEAD, Database, alembic_config, connectable, migrate
@@ -39,6 +40,60 @@ def test_migrations_make_what_the_code_expects_and_take_it_away(empty_url: str) 
     assert tables(empty_url) == set()
     migrate(empty_url)
     migrate(empty_url)
+
+
+def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None:
+    migrate(empty_url)
+    command.downgrade(alembic_config(empty_url), "0001")
+    engine = connectable(empty_url)
+    add = sqlalchemy.text(
+        "INSERT INTO jobs (id, task, status, priority, label, label_folded, params, attempt,"
+        " series_start, progress, cancel_requested, error, error_code, created_at, queued_at,"
+        " result_of) VALUES (:id, :task, 'succeeded', 'batch', '', '', '{}', 0, 0, '{}', FALSE,"
+        " '', '', '2026-11-22', '2026-11-22', :id)"
+    )
+    made = sqlalchemy.text(
+        "INSERT INTO results VALUES (:id, :task, 1, 'key', '{}', '{}', '', '', '2026-11-22')"
+    )
+
+    def insert(task: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(add, {"id": task, "task": task})
+            connection.execute(made, {"id": task, "task": task})
+
+    def stored() -> list[str]:
+        with engine.connect() as connection:
+            found = connection.execute(sqlalchemy.text("SELECT job_id FROM results ORDER BY 1"))
+            return list(found.scalars())
+
+    insert("summarize")
+    with pytest.raises(IntegrityError):
+        insert("ask")
+    before = schema(engine)
+    migrate(empty_url)
+    insert("ask")
+    with pytest.raises(IntegrityError):
+        insert("frobnicate")
+    assert stored() == ["ask", "summarize"]
+    assert schema(engine) == before
+    command.downgrade(alembic_config(empty_url), "0001")
+    assert stored() == ["summarize"]
+    with pytest.raises(IntegrityError):
+        insert("ask")
+    engine.dispose()
+
+
+def schema(engine: sqlalchemy.Engine) -> dict[str, set[object]]:
+    """The names of what holds the tables together."""
+    found = sqlalchemy.inspect(engine)
+    return {
+        table: {
+            one["name"]
+            for of in (found.get_check_constraints, found.get_foreign_keys, found.get_indexes)
+            for one in of(table)
+        }
+        for table in ("batches", "jobs", "results", "batch_rows")
+    }
 
 
 def test_several_may_migrate_at_once(empty_url: str) -> None:

@@ -7,9 +7,11 @@ from datetime import date, timedelta
 import pytest
 
 from mmapp.jobs import Jobs
-from mmapp.types import Status, SummarizeParams, TaskName
+from mmapp.records import NOT_FOUND
+from mmapp.types import AskParams, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddText
 from tests.jobs.scenes import TEXT, engine
+from tests.tasks.fakes import Rule, likes
 
 CHINESE = "易北河大桥周一关闭。工程师发现两座桥墩有裂缝。维修将持续到春天。"
 
@@ -53,6 +55,26 @@ def test_a_row_has_its_result_and_a_headline(jobs: Jobs, done: dict[str, str]) -
     assert row.job.id == done["Überblick 100%.txt"]
     assert row.result == jobs.result(row.job.id)
     assert row.headline.startswith("Engineers found cracks in two piers.")
+
+
+@pytest.mark.parametrize(
+    ("rule", "headline"),
+    [
+        (likes("million"), "Repairs will cost 4.2 million euros and last until spring."),
+        (lambda _parts, _question, answer: -1.0 if answer == "no" else -9.0, NOT_FOUND),
+    ],
+)
+def test_an_answer_is_found_by_its_question_and_listed_by_its_words(
+    jobs: Jobs, add_text: AddText, rule: Rule, headline: str
+) -> None:
+    job = jobs.submit(TaskName.ASK, AskParams(add_text(TEXT).sha256, "What is the price?"))
+    jobs.run(job.id, engine(rule), "w1")
+    (row,) = jobs.results("price", task=TaskName.ASK)
+    assert (row.job.id, row.headline) == (job.id, headline)
+    again = jobs.submit(TaskName.ASK, AskParams(job.params["document"], "What is the price?"))
+    assert again.status is Status.SUCCEEDED
+    other = jobs.submit(TaskName.ASK, AskParams(job.params["document"], "Who pays?"))
+    assert other.status is Status.QUEUED
 
 
 def test_filters_narrow_by_task_status_and_day(jobs: Jobs, done: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from mmapp.config import Settings
 from mmapp.errors import BadInput, NoText, NotFound, NotPossible
 from mmapp.jobs import Jobs
-from mmapp.types import Listing, Priority, Status, SummarizeParams, TaskName
+from mmapp.types import AskParams, Listing, Priority, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, checkpoint_folder, engine
 
@@ -53,6 +53,39 @@ def test_a_document_without_words_is_refused_with_its_name(jobs: Jobs, add_photo
 def test_an_unknown_document_is_refused(jobs: Jobs) -> None:
     with pytest.raises(NotFound, match="no document feed"):
         summarize(jobs, "feed")
+
+
+def ask(jobs: Jobs, sha256: str, question: str):
+    return jobs.submit(TaskName.ASK, AskParams(sha256, question))
+
+
+def test_a_question_is_called_by_its_document_and_its_words(jobs: Jobs, add_text: AddText) -> None:
+    sha256 = add_text(TEXT, "bridge.txt").sha256
+    job = ask(jobs, sha256, "  What will\nit cost? ")
+    assert job.label == "bridge.txt: What will it cost?"
+    assert job.params["document"] == sha256
+    assert jobs.list(task=TaskName.ASK) == [job]
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (" \n", "question is empty"),
+        ("?" * 2001, "at most 2,000 characters; this one has 2,001"),
+        ("Why\ud800?", "characters that are no text"),
+    ],
+)
+def test_what_is_no_question_is_refused(
+    jobs: Jobs, add_text: AddText, question: str, message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        ask(jobs, add_text(TEXT).sha256, question)
+    assert jobs.list() == []
+
+
+def test_a_document_without_words_answers_nothing(jobs: Jobs, add_photo: AddPhoto) -> None:
+    with pytest.raises(NoText, match=r"blue\.png"):
+        ask(jobs, add_photo("blue").sha256, "Why?")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def test_questions_hold_the_words_they_ask_about():
     asked = prompts.ask_question("Who?", "Bees.")
     assert "Who?" in asked
     assert "Bees." in asked
+    assert prompts.ask_stem("Who?") + prompts.ask_rest("Bees.") == asked
 
 
 def test_answers_come_yes_first_then_no_then_unseen():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmapp.config import Settings
 from mmapp.jobs import Jobs
-from mmapp.types import Job, Listing, SummarizeParams, TaskName
+from mmapp.types import AskParams, Job, Listing, SummarizeParams, TaskName
 from mmapp.web.frame import Site
 from mmapp.web.words import Words
 from tests.jobs.scenes import TEXT, checkpoint_folder, engine
@@ -59,6 +59,15 @@ def summary(jobs: Jobs) -> Job:
     """A finished summary of a text."""
     document = jobs.add_document("bridge.txt", TEXT.encode())
     job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 1), label="bridge.txt")
+    jobs.run(job.id, engine(), "w1")
+    return jobs.get(job.id)
+
+
+@pytest.fixture
+def answer(jobs: Jobs) -> Job:
+    """A finished question about a text."""
+    document = jobs.add_document("bridge.txt", TEXT.encode())
+    job = jobs.submit(TaskName.ASK, AskParams(document.sha256, "What will it cost?"))
     jobs.run(job.id, engine(), "w1")
     return jobs.get(job.id)
 

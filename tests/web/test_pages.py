@@ -14,7 +14,7 @@ from mmapp.types import Job, Status, SummarizeParams, TaskName
 from mmapp.web import listings_page
 from mmapp.web.batch_page import show as show_batch
 from mmapp.web.batch_page import start_batch, try_sample
-from mmapp.web.documents_page import add_files, show_summary, try_samples
+from mmapp.web.documents_page import add_files, show_job, try_samples
 from mmapp.web.frame import Site, checkpoint_limits, file_problem, guarded
 from mmapp.web.jobview import JobView
 from mmapp.web.listings_page import add_photos, read_listing, show_verdict
@@ -125,9 +125,18 @@ def test_an_incomplete_listing_is_refused(
 def test_a_finished_summary_shows_its_sentence_and_where_it_stands(
     site: Site, summary: Job
 ) -> None:
-    shown = show_summary(site, summary)
+    shown = show_job(site, summary)
     assert "Engineers found cracks in two piers." in shown
     assert f"/pages/{summary.params['document']}/" in shown
+
+
+def test_a_finished_question_shows_its_answer_on_its_page(site: Site, answer: Job) -> None:
+    shown = show_job(site, answer)
+    assert "What will it cost?" in shown
+    assert "Repairs will cost 4.2 million euros" in shown
+    assert 'data-page="1"' in shown
+    found = table(site, Search(task="ask"), 0)
+    assert f"/en/documents?job={answer.id}" in found
 
 
 def test_a_finished_listing_shows_its_claims_and_photo(site: Site, verdict: Job) -> None:
@@ -138,7 +147,7 @@ def test_a_finished_listing_shows_its_claims_and_photo(site: Site, verdict: Job)
 
 
 def view(site: Site) -> JobView:
-    return JobView(site, TaskName.SUMMARIZE, show_summary, try_samples)
+    return JobView(site, TaskName.SUMMARIZE, show_job, try_samples)
 
 
 def is_active(updates: list[Any]) -> bool:
@@ -234,7 +243,7 @@ def test_the_samples_are_offered_while_there_is_nothing_else(site: Site, jobs: J
     try_samples(site)
     assert not view(site).look("")[6]["visible"]
     listings_page.try_samples(site)
-    assert {job.task for job in jobs.list()} == set(TaskName)
+    assert {job.task for job in jobs.list()} == {TaskName.SUMMARIZE, TaskName.CHECK_LISTING}
 
 
 def table_file(uploads: Path, *rows: str) -> Path:

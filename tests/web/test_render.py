@@ -62,7 +62,18 @@ def summary(*sentences: Any, failed: Any = (), page: Page | None = None) -> str:
         "coverage": {"pages": 3, "read": 3 - len(failed), "ocr": 0, "failed": list(failed)},
     }
     shown = render.ShownDocument(pdf(), {2: page or Page(2, 200, 400)})
-    return render.summary(EN, job(), payload, {"checkpoint": "nano"}, shown)
+    return render.quotes(EN, job(), payload, {"checkpoint": "nano"}, shown)
+
+
+def answer(*found: Any) -> str:
+    payload = {
+        "found": bool(found),
+        "answer": list(found),
+        "probability": 0.25,
+        "coverage": {"pages": 3, "read": 3, "ocr": 0, "failed": []},
+    }
+    shown = render.ShownDocument(pdf(), {2: Page(2, 200, 400)})
+    return render.quotes(EN, job(task=TaskName.ASK), payload, {"checkpoint": "nano"}, shown)
 
 
 def viewer_data(markup: str) -> Any:
@@ -104,6 +115,17 @@ def verdict(listing: Listing, text: str, **values: Any) -> str:
     }
     payload = {"verdict": "inconsistent", "score": 0.2, "claims": [claim | values]}
     return render.verdict(EN, job(), listing, payload, {}, [Page(1, 100, 200)])
+
+
+def test_an_answer_is_marked_on_its_page_and_a_missing_one_is_said() -> None:
+    assert viewer_data(answer(sentence("Words.")))["marks"][0]["page"] == 2
+    missing = answer()
+    assert "Not in this document." in missing
+    assert "Probability 25%" in missing
+    assert viewer_data(missing)["marks"] == []
+    payload = {"found": False}
+    asked = job(task=TaskName.ASK)
+    assert render.headline(ZH, asked, "not in this document", payload) == "文档中没有答案。"
 
 
 def test_a_mark_is_placed_in_percent_of_its_page() -> None:

@@ -1,0 +1,263 @@
+"""A document read once, whole, and what is asked about words that stand in it.
+
+A question is a continuation of the prefix in which its words begin. All of them are scored together
+as (question, yes) and (question, no); the margin is log P(yes) - log P(no). What does not fit the
+engine's context is read in portions; margins of one model on one question are on one scale, so
+those of all portions compete as equals, and the coverage says which pages were read.
+
+Refuses a document without words (`NoText`). Called by `summarize` and `ask`.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from PIL import ImageStat
+
+from mmapp.documents.quotes import PageText, page_text
+from mmapp.errors import DocumentError, NoText
+from mmapp.tasks import prompts
+from mmapp.tasks.inputs import DocumentInput
+from mmapp.tasks.paragraphs import Span
+from mmapp.tasks.portions import Portion, portions, room_for_text
+from mmapp.tasks.sentences import Sentence, joined
+from mmapp.types import Continuation, Document, Engine, Page, Progress, ReportProgress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NO_TEXT_LAYER = "no text layer; text in pictures is not read yet"
+#: Tokens of a page picture where the profile does not say: Llama 4's 16 tiles and their overview,
+#: 144 tokens each, and the marks between them.
+IMAGE_TOKENS = 2_500
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about words, after the stem, and where they begin."""
+
+    text: str
+    place: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What the questions are for: the prompts' task, and the words of the progress."""
+
+    task: str
+    phase: str
+    unit: str
+
+
+class Reading:
+    """One document being read and its questions being scored: progress and counts as it goes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        inputs: DocumentInput,
+        pages: Sequence[PageText],
+        questions: Sequence[Question],
+        purpose: Purpose,
+        report: ReportProgress,
+        *,
+        stem: str = "",
+    ) -> None:
+        """`stem`: how all questions begin; it is read once, with the document."""
+        self._engine, self._report, self._purpose = engine, report, purpose
+        self._texts = {page.page.number: page.text for page in pages}
+        self._questions = questions
+        self._pictures = inputs.page_images if engine.profile.get("page_images") else None
+        self._picture_tokens = 0
+        if self._pictures:
+            self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))
+        self._stem = [stem] if stem else []
+        longest = max(engine.count_tokens(question.text) for question in questions)
+        longest += engine.count_tokens(stem)
+        room = room_for_text(engine, longest, self._picture_tokens)
+        self._pages_total = len(inputs.pages)
+        self._portions = portions(list(self._texts.items()), room, self._page_tokens)
+        self._tokens_total = sum(sum(portion.tokens) for portion in self._portions)
+        self._read = self._scored = 0
+        self._seconds = {"reading": 0.0, purpose.phase: 0.0}
+
+    def margins(self) -> list[float]:
+        """log P(yes) - log P(no) of each question, read in the portion where its words begin."""
+        margins = [0.0] * len(self._questions)
+        tokens_before = asked_before = 0
+        for portion, mine in zip(self._portions, self._questions_by_portion(), strict=True):
+            found = self._portion_margins(portion, mine, tokens_before, asked_before)
+            for index, margin in zip(mine, found, strict=True):
+                margins[index] = margin
+            tokens_before += sum(portion.tokens)
+            asked_before += len(mine)
+        return margins
+
+    def usage(self) -> dict[str, Any]:
+        return {
+            "tokens": {"read": self._read, "scored": self._scored},
+            "durations_s": {name: round(value, 3) for name, value in self._seconds.items()},
+            "portions": len(self._portions),
+            "candidates": len(self._questions),
+            "prompt_sha256": prompts.prompt_sha256(),
+        }
+
+    def _questions_by_portion(self) -> list[list[int]]:
+        starts = [(portion.spans[0].page, portion.spans[0].start) for portion in self._portions]
+        found: list[list[int]] = [[] for _ in starts]
+        for index, question in enumerate(self._questions):
+            place = question.place
+            found[bisect_right(starts, (place.page, place.start)) - 1].append(index)
+        return found
+
+    def _portion_margins(
+        self, portion: Portion, mine: Sequence[int], tokens_before: int, asked_before: int
+    ) -> list[float]:
+        page_ends = list(accumulate(portion.tokens))
+        started = time.perf_counter()
+
+        def on_read(done: int, total: int) -> None:
+            place = bisect_right(page_ends, done)
+            last = portion.spans[min(place, len(portion.spans) - 1)].page
+            is_done = done >= total
+            pages_done = last if is_done else last - 1
+            tokens = tokens_before + (sum(portion.tokens) if is_done else min(done, page_ends[-1]))
+            self._tell("reading", tokens, self._tokens_total, "tokens", pages_done)
+
+        prefix = self._engine.prefill([*self._parts(portion), *self._stem], on_read)
+        self._read += prefix.length
+        self._seconds["reading"] += time.perf_counter() - started
+        started = time.perf_counter()
+        last_page = portion.spans[-1].page
+        phase, unit = self._purpose.phase, self._purpose.unit
+        scored = 0
+
+        def on_scored(done: int, total: int) -> None:
+            nonlocal scored
+            scored = total
+            asked = asked_before + (len(mine) * done // total if total else len(mine))
+            self._tell(phase, asked, len(self._questions), unit, last_page)
+
+        yes, no = prompts.answers(self._purpose.task)
+        pairs: list[Continuation] = []
+        for index in mine:
+            text = self._questions[index].text
+            pairs += [(text, yes), (text, no)]
+        scores = self._engine.score(prefix, pairs, on_scored) if pairs else []
+        self._scored += scored
+        self._seconds[phase] += time.perf_counter() - started
+        return [a - b for a, b in zip(scores[::2], scores[1::2], strict=True)]
+
+    def _parts(self, portion: Portion) -> Iterator[str | Image]:
+        """A page's picture stands before its words."""
+        slices = [(s.page, self._texts[s.page][s.start : s.end]) for s in portion.spans]
+        words = prompts.document_parts(slices)
+        for span, part in zip(portion.spans, words, strict=True):
+            if self._pictures and span.start == 0:
+                yield self._pictures(span.page)
+            yield part
+
+    def _page_tokens(self, number: int, text: str) -> int:
+        self._tell("preparing", number, self._pages_total, "pages", 0)
+        (part,) = prompts.document_parts([(number, text)])
+        return self._engine.count_tokens(part) + self._picture_tokens
+
+    def _tell(self, phase: str, done: int, total: int, unit: str, pages_done: int) -> None:
+        self._report(
+            Progress(
+                phase=phase,
+                done=done,
+                total=total,
+                unit=unit,
+                pages_done=pages_done,
+                pages_total=self._pages_total,
+            )
+        )
+
+
+def pages_with_words(inputs: DocumentInput) -> list[PageText]:
+    """The pages that there is something to read on; raises `NoText` when there are none."""
+    pages = [page for page in map(PageText, inputs.pages) if page.text.strip()]
+    if not pages:
+        raise NoText(_no_text(inputs))
+    return pages
+
+
+def described(document: Document) -> dict[str, Any]:
+    """The document as payloads name it."""
+    return {"name": document.name, "sha256": document.sha256, "pages": document.page_count}
+
+
+def proved(sentence: Sentence, pages: Sequence[PageText]) -> dict[str, Any]:
+    """The words with their evidence; `supported` only if every quote is found on its page."""
+    by_number = {page.page.number: page for page in pages}
+    evidence, quotes = [], []
+    stands = True
+    for span in sentence.spans:
+        page = by_number[span.page]
+        quote = page.text[span.start : span.end]
+        boxes = page.boxes_of(span.start, span.end)
+        stands = stands and bool(quote) and quote in page_text(page.page)
+        quotes.append(quote)
+        evidence.append({"page": span.page, "quote": quote, "boxes": [list(box) for box in boxes]})
+    return {
+        "text": sentence.text,
+        "supported": stands and joined(quotes) == sentence.text,
+        "evidence": evidence,
+    }
+
+
+def coverage(
+    inputs: DocumentInput, with_words: Sequence[PageText], report: ReportProgress
+) -> dict[str, Any]:
+    """Which pages are read, and why others are not."""
+    failed = _failed_pages(inputs, {page.page.number for page in with_words}, report)
+    pages = len(inputs.pages)
+    return {"pages": pages, "read": pages - len(failed), "ocr": 0, "failed": failed}
+
+
+def _failed_pages(
+    inputs: DocumentInput, with_words: set[int], report: ReportProgress
+) -> list[dict[str, Any]]:
+    """Pages that were not read, and why. An empty page has nothing to read and is no failure."""
+    failed = []
+    total = len(inputs.pages)
+    for page in inputs.pages:
+        report(Progress("preparing", page.number, total, "pages", 0, total))
+        if page.error:
+            failed.append({"page": page.number, "reason": page.error})
+        elif page.number not in with_words and not _is_blank(inputs, page):
+            failed.append({"page": page.number, "reason": NO_TEXT_LAYER})
+    return failed
+
+
+def _is_blank(inputs: DocumentInput, page: Page) -> bool:
+    """Text pages without words are blank; other pages when their picture is one plain colour."""
+    if inputs.document.media_type.is_text:
+        return True
+    if inputs.page_images is None:
+        return False
+    try:
+        picture = inputs.page_images(page.number).convert("L")
+    except DocumentError:
+        return False
+    darkest, lightest = ImageStat.Stat(picture).extrema[0]
+    return bool(lightest - darkest < 8)
+
+
+def _no_text(inputs: DocumentInput) -> str:
+    name, pages = inputs.document.name, len(inputs.pages)
+    errors = [page.error for page in inputs.pages if page.error]
+    if errors:
+        return f"{name}: none of its {pages:,} page(s) could be read ({errors[0]})"
+    if inputs.document.media_type.is_text:
+        return f"{name}: there are no words in it; give a file with text"
+    return (
+        f"{name}: none of its {pages:,} page(s) has words to read, and text in pictures is not "
+        "read yet; give a file with a text layer (run OCR over it first)"
+    )
