@@ -17,6 +17,8 @@ from torch import Tensor
 
 from model.transformer import Layout
 
+LENGTH_STEP = 64  # rows are filled up to multiples: each new shape costs the CPU a compilation
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -80,7 +82,7 @@ class Batch:
 
 def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
     """Fill short rows up with tokens that nothing sees."""
-    longest = max(len(row) for row in rows)
+    longest = -(-max(len(row) for row in rows) // LENGTH_STEP) * LENGTH_STEP
     token_ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
     positions_BT = torch.zeros_like(token_ids_BT)
     branches_BT = torch.full_like(token_ids_BT, max(row.branches[-1] for row in rows) + 1)
@@ -94,6 +96,7 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
         for index, row in enumerate(rows)
         for at in row.predictions
     ]
+    learnt = learnt[: len(learnt) // LENGTH_STEP * LENGTH_STEP or None]
     answers = [(index, answer) for index, row in enumerate(rows) for answer in row.answers]
     tiles = [row.tiles_N3SS for row in rows if row.tiles_N3SS is not None]
     lengths = torch.tensor([len(row) for row in rows])
