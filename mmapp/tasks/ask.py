@@ -7,8 +7,8 @@ passage can answer in words of its own.
 
 P(answered) = sigmoid(margin / temperature + bias), margin = log P(yes) - log P(no). The constants
 and the threshold stand in the checkpoint's profile under `calibration.ask` where they were fitted.
-Refuses a document without words (`NoText`), and a checkpoint whose profile has calibrations but none
-for questions: it was not trained for them and would guess. Called by `tasks.run`.
+Refuses a document without words (`NoText`), and a checkpoint that has calibrations but none for
+questions: it was not trained for them and would guess. Called by `tasks.run`.
 """
 
 from __future__ import annotations

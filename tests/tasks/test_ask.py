@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mmapp import tasks
-from mmapp.errors import JobCancelled, NotPossible, NoText
+from mmapp.errors import JobCancelled, NoText, NotPossible
 from mmapp.tasks import prompts
 from mmapp.types import AskParams, MediaType, Page, Progress, TaskName
 from tests.tasks.fakes import FakeEngine, Reports, document, likes, pdf_page, text_page
