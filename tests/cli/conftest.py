@@ -15,7 +15,7 @@ import pytest
 
 from mmapp.config import Settings
 from mmapp.stack import Stack
-from tests.e2e.checkpoint import checkpoint as seeing_checkpoint
+from tests.e2e.checkpoint import seeing_checkpoint
 
 READY_S = 120.0
 
