@@ -36,7 +36,10 @@ def test_the_first_listing_agrees_with_its_photos_and_the_second_does_not() -> N
         "oranges-in-a-box.jpg",
     ]
     assert right.attributes == {"colour": "orange"}
-    assert ([photo.name for photo in wrong.photos], wrong.title) == (["coat.jpg"], "Leather shoes")
+    assert ([photo.name for photo in wrong.photos], wrong.title) == (
+        ["oranges.jpg"],
+        "Granny Smith apples",
+    )
 
 
 def test_the_batch_names_photos_that_are_there_and_what_is_right() -> None:
