@@ -28,7 +28,7 @@ from model.checkpoint import load_transformer, weights_sha256
 from model.image import ImageProcessor
 from model.prompt import Part, Prompt, ask, open_turn
 from model.sample import Choices, Sampling, choose
-from model.tokenizer import PATCH, TextStream, Tokenizer
+from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
 
 Continuation = str | tuple[str, str]
@@ -94,18 +94,15 @@ def load(
     """Loads a checkpoint folder in Hugging Face layout.
 
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
-    is the GPU if there is one.
+    is the GPU if there is one. A folder of weights without a tokenizer.json gives `logits` and
+    nothing else.
     """
     chosen_device = choose_device(device)
     transformer = load_transformer(folder, choose_dtype(dtype, chosen_device), chosen_device)
-    has_vision = transformer.config.vision is not None
-    return Engine(
-        Path(folder),
-        transformer,
-        Tokenizer.from_folder(folder),
-        ImageProcessor.from_folder(folder) if has_vision else None,
-        piece_tokens=piece_tokens,
-    )
+    engine = Engine(Path(folder), transformer, piece_tokens=piece_tokens)
+    if (engine.folder / TOKENIZER).exists():
+        engine.prepare()
+    return engine
 
 
 class Engine:
@@ -115,22 +112,32 @@ class Engine:
         self,
         folder: Path,
         transformer: Transformer,
-        tokenizer: Tokenizer,
-        image_processor: ImageProcessor | None,
         *,
         piece_tokens: int = PIECE_TOKENS,
     ) -> None:
-        _require_agreement(folder, transformer, tokenizer)
         self.folder = folder
-        self.tokenizer = tokenizer
-        self.image_processor = image_processor
         self.piece_tokens = piece_tokens
         self.profile: Mapping[str, Any] = _read_profile(folder)
         self._transformer = transformer.eval()
         self._text = transformer.config.text
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
-        self._unspeakable = self._ids_never_generated()
+
+    def prepare(self) -> None:
+        """Read what text and images need now, so that a wrong folder is told at once."""
+        _ = self.tokenizer, self.image_processor, self._unspeakable
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_folder(self.folder)
+        _require_agreement(self.folder, self._transformer, tokenizer)
+        return tokenizer
+
+    @cached_property
+    def image_processor(self) -> ImageProcessor | None:
+        """None for a checkpoint that reads text only."""
+        has_vision = self._transformer.config.vision is not None
+        return ImageProcessor.from_folder(self.folder) if has_vision else None
 
     @property
     def name(self) -> str:
@@ -351,7 +358,8 @@ class Engine:
         if tokens[0] == 0:
             raise EngineError("there is nothing to read: give at least one token")
 
-    def _ids_never_generated(self) -> Tensor:
+    @cached_property
+    def _unspeakable(self) -> Tensor:
         """Control tokens that end nothing, and rows of the vocabulary that no token has."""
         ids = self.tokenizer.control_ids - self.tokenizer.stop_ids
         nameless = range(self.tokenizer.vocab_size, self._text.vocab_size)

@@ -15,6 +15,8 @@ from pathlib import Path
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Vocabulary
 
+TOKENIZER = "tokenizer.json"  #: its file in a checkpoint folder
+
 BEGIN_OF_TEXT = "<|begin_of_text|>"
 END_OF_TEXT = "<|end_of_text|>"
 HEADER_START = "<|header_start|>"
@@ -65,7 +67,7 @@ class Tokenizer:
 
     @staticmethod
     def from_folder(folder: str | Path) -> Tokenizer:
-        path = Path(folder) / "tokenizer.json"
+        path = Path(folder) / TOKENIZER
         if not path.exists():
             raise TokenizerError(f"{path} is missing; copy it from where the checkpoint came from")
         try:

@@ -68,7 +68,8 @@ class Child:
 def _load(settings: Settings) -> Engine:
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    engine: Engine = model.load(settings.checkpoint, dtype=settings.dtype, device=settings.device)
+    engine = model.load(settings.checkpoint, dtype=settings.dtype, device=settings.device)
+    engine.prepare()
     return engine
 
 

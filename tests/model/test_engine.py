@@ -23,6 +23,7 @@ from model.engine import (
 )
 from model.prompt import Part, PromptError, ask, open_turn
 from model.sample import SamplingError
+from model.tokenizer import TokenizerError
 
 NAMELESS_ROWS = 4  #: of the output matrix, beyond the tokenizer's vocabulary
 TOLERANCE = 2e-4  # float32, random weights of large scale
@@ -434,3 +435,17 @@ def test_a_patch_token_at_another_place_than_the_config_says_is_refused(
     (folder / "config.json").write_text(json.dumps({**config, "image_token_index": 7}))
     with pytest.raises(CheckpointMismatch, match=r"token 8 in tokenizer\.json and 7 in config"):
         model.load(folder)
+
+
+def test_a_folder_of_weights_alone_gives_logits_and_says_what_is_missing(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "weights")
+    for name in ("tokenizer.json", "preprocessor_config.json"):
+        (folder / name).unlink()
+    bare, whole = (
+        model.load(path, dtype="float32", device="cpu") for path in (folder, tiny_checkpoint)
+    )
+    assert torch.equal(bare.logits([1, 2, 3]), whole.logits([1, 2, 3]))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json is missing"):
+        bare.prefill(["text"])
