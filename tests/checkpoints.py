@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: More than any test's document has.
 CONTEXT_TOKENS = 100_000
 
 
-def tiny_checkpoint(folder: Path, layers: int = 4) -> Path:
-    """Reads text, one byte for most tokens; the more layers, the slower."""
-    import torch
+def tiny_vocabulary(texts: Iterable[str]) -> Tokenizer:
+    """Llama 4's control tokens, every byte, and a few words of the texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    from model.checkpoint import save_checkpoint
-    from model.config import ModelConfig, TextConfig
     from model.tokenizer import CONTROL_TOKENS
-    from model.transformer import Transformer
 
     vocabulary = Tokenizer(models.BPE())
     vocabulary.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -27,7 +28,19 @@ def tiny_checkpoint(folder: Path, layers: int = 4) -> Path:
         special_tokens=list(CONTROL_TOKENS),
         show_progress=False,
     )
-    vocabulary.train_from_iterator(["yes no unclear the document page sentence"], trainer)
+    vocabulary.train_from_iterator(texts, trainer)
+    return vocabulary
+
+
+def tiny_checkpoint(folder: Path, layers: int = 4) -> Path:
+    """Reads text, one byte for most tokens; the more layers, the slower."""
+    import torch
+
+    from model.checkpoint import save_checkpoint
+    from model.config import ModelConfig, TextConfig
+    from model.transformer import Transformer
+
+    vocabulary = tiny_vocabulary(["yes no unclear the document page sentence"])
     config = TextConfig(
         vocab_size=vocabulary.get_vocab_size(),
         hidden_size=32,

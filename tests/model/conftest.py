@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer as Vocabulary
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from model.checkpoint import save_checkpoint
 from model.config import ModelConfig, TextConfig, VisionConfig
 from model.image import ImageProcessor
-from model.tokenizer import CONTROL_TOKENS
 from model.transformer import Transformer
+from tests.checkpoints import tiny_vocabulary
 
 CHUNK_TOKENS = 16
 TILE_PIXELS = 16
@@ -61,17 +60,7 @@ def text_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _vocabulary() -> Vocabulary:
-    vocabulary = Vocabulary(models.BPE())
-    vocabulary.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    vocabulary.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=list(CONTROL_TOKENS),
-        show_progress=False,
-    )
-    vocabulary.train_from_iterator(["the cat sat on the mat, no, yes 文件 圖片"] * 3, trainer)
-    return vocabulary
+    return tiny_vocabulary(["the cat sat on the mat, no, yes 文件 圖片"] * 3)
 
 
 def _text_config(vocabulary: Vocabulary) -> TextConfig:
