@@ -3,7 +3,8 @@
 The database is the only truth; a message is a hint that can be lost or come twice. Whoever runs a
 job holds a lease and the number of its attempt, and every write of a run is fenced by that number,
 so that no job shows two results, whatever was killed when. Called by the web, the command line and
-the workers; refuses what can't become a result (no words, a photo that is none) when it is given.
+the workers; refuses what can't become a result (no words, a photo that is none, a question to a
+checkpoint that was not trained for them) when it is given.
 """
 
 from __future__ import annotations
@@ -279,6 +280,7 @@ class Jobs:
         priority: Priority,
         label: str,
     ) -> NewJob:
+        _check_checkpoint(task, checkpoint)
         title = self._check_params(repository, task, params)
         stored = records.params_as_json(params)
         return NewJob(
@@ -434,7 +436,9 @@ class Jobs:
             raise NotPossible(
                 f"Job {job_id} {state}; only a failed or cancelled job can be retried"
             )
-        run_key = _run_key(job.task, job.params, self._checkpoint())
+        checkpoint = self._checkpoint()
+        _check_checkpoint(job.task, checkpoint)
+        run_key = _run_key(job.task, job.params, checkpoint)
         with self._database.transaction() as repository:
             if run_key is not None:
                 repository.lock_run_key(run_key)
@@ -779,6 +783,14 @@ class _Reporter:
         if done <= 0 or elapsed < 1.0:
             return None
         return round(elapsed / done * max(0, progress.total - progress.done), 1)
+
+
+def _check_checkpoint(task: TaskName, checkpoint: checkpoints.Checkpoint | None) -> None:
+    """Refuses at once what the worker would refuse; without a checkpoint here, the worker does."""
+    if task is TaskName.ASK and checkpoint is not None:
+        from mmapp.tasks.ask import refuse_untrained
+
+        refuse_untrained(checkpoint.name, checkpoint.profile)
 
 
 def _check_summarize(repository: Repository, params: SummarizeParams) -> str:

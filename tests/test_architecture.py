@@ -60,7 +60,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "safetensors": ("model",),
     "gradio": ("mmapp.web",),
     "fastapi": ("mmapp.web", "mmapp.api"),
-    "pymupdf": ("mmapp.documents",),
+    # Training draws with its fonts; documents are opened in mmapp.documents alone.
+    "pymupdf": ("mmapp.documents", "model.train"),
     "celery": ("mmapp.broker", "workers"),
     "kombu": ("mmapp.broker",),
     "sqlalchemy": ("mmapp.db", "mmapp.jobs"),

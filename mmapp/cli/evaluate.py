@@ -57,6 +57,12 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the predictions that stand in the folder")
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="listings: fit the checkpoint's score to these labels, and keep it"
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write metrics.json, and nothing else, to stdout")
     ] = False,
@@ -69,6 +75,7 @@ def evaluate(
     command = [str(kind), str(data), f"--out={out}", f"--sentences={sentences}"]
     command += [f"--limit={limit}"] if limit else []
     command += ["--resume"] if resume else []
+    command += ["--calibrate"] if calibrate else []
     with _bar(f"Evaluating {data.name}") as show:
         ended = _run(command, show)
     if as_json:

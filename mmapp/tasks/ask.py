@@ -1,26 +1,39 @@
 """Answer: the passage of a document that answers a question, with its proof, or none.
 
-The whole document is read once. Every passage of it is asked about together (`Reading`): does it
-answer the question? The best is the answer when it is probable enough, word for word as it stands
-on its page; else the document does not answer. Nothing is preselected by its words, so that a
-passage can answer in words of its own.
+Two scores decide together. BM25 says how well the words of a passage match those of the question;
+the model, which has read the document, is asked whether the passage answers:
 
-P(answered) = sigmoid(margin / temperature + bias), margin = log P(yes) - log P(no). The constants
-and the threshold stand in the checkpoint's profile under `calibration.ask` where they were fitted.
+    P(passage answers) = sigmoid(margin / temperature + terms * z + bias)
+
+margin = log P(yes) - log P(no); z is the passage's BM25 in standard deviations above the mean of
+all passages of the document. The likeliest passage is the answer when it is probable enough, word
+for word as it stands on its page; else the document does not answer. Of equals the first counts, in
+the order of `passages`: sentences as the document has them, then runs. Both scores of the likeliest
+passage stand in the payload beside P.
+
+Where `closest` is set, the model is asked only about so many passages, those that match best by
+their words. In a document of more passages, one that answers in words of its own and shares none
+with the question can be missed: "not in this document" then says that none of the closest answers.
+The model reads the whole document all the same, so that coverage means what it means elsewhere.
+
+The constants stand in the checkpoint's profile under `calibration.ask` where they were fitted.
 Refuses a document without words (`NoText`), and a checkpoint that has calibrations but none for
-questions: it was not trained for them and would guess. Called by `tasks.run`.
+questions: it was not trained for them and would guess. Called by `tasks.run`; jobs refuse such a
+checkpoint already when a question is submitted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmapp.documents.quotes import PageText
 from mmapp.errors import NotPossible
 from mmapp.tasks import prompts
 from mmapp.tasks.inputs import DocumentInput
+from mmapp.tasks.matching import matches, standardised
 from mmapp.tasks.passages import passages
 from mmapp.tasks.reading import (
     Purpose,
@@ -31,6 +44,7 @@ from mmapp.tasks.reading import (
     pages_with_words,
     proved,
 )
+from mmapp.tasks.sentences import Sentence
 from mmapp.types import AskParams, Engine, ReportProgress
 
 PURPOSE = Purpose("ask", phase="searching", unit="passages")
@@ -42,46 +56,94 @@ class Calibration:
 
     temperature: float = 1.0
     bias: float = 0.0
+    #: What a standard deviation of BM25 counts.
+    terms: float = 0.0
     #: Below this probability of the best passage the document does not answer.
     threshold: float = 0.5
+    #: How many passages the model is asked about; None: all of them.
+    closest: int | None = None
 
     @classmethod
     def of(cls, profile: Mapping[str, Any]) -> Calibration:
         """What the profile says; the defaults for what it does not."""
         stored = profile.get("calibration", {}).get("ask", {})
-        return cls(**{key: float(stored[key]) for key in cls.__slots__ if key in stored})
+        return cls(**{key: stored[key] for key in cls.__slots__ if key in stored})
 
-    def probability(self, margin: float) -> float:
-        return (1 + math.tanh((margin / self.temperature + self.bias) / 2)) / 2
+    def log_odds(self, margin: float, z: float) -> float:
+        """The probability before the sigmoid, which rounds all that is very likely to 1."""
+        return margin / self.temperature + self.terms * z + self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """A passage that was asked about, with both of its scores and what they make together."""
+
+    passage: Sentence
+    margin: float
+    z: float
+    log_odds: float
 
 
 def ask(
     engine: Engine, inputs: DocumentInput, params: AskParams, report: ReportProgress
 ) -> dict[str, Any]:
     """The payload of an answer, with "usage" for the record."""
-    if "ask" not in engine.profile.get("calibration", {"ask": None}):
-        raise NotPossible(
-            f"the checkpoint {engine.name} was not trained to answer questions and would guess; "
-            "set MMAPP_CHECKPOINT to one that was"
-        )
+    refuse_untrained(engine.name, engine.profile)
+    calibration = Calibration.of(engine.profile)
     pages = pages_with_words(inputs)
     covered = coverage(inputs, pages, report)
+    question = " ".join(params.question.split())
     offered = passages(pages)
-    asked = " ".join(params.question.split())
-    stem = prompts.ask_stem(asked)
-    questions = [Question(prompts.ask_rest(p.text), p.spans[0]) for p in offered]
-    reading = Reading(engine, inputs, pages, questions, PURPOSE, report, stem=stem)
-    margins = reading.margins()
-    best = max(range(len(offered)), key=lambda index: margins[index])
-    calibration = Calibration.of(engine.profile)
-    probability = calibration.probability(margins[best])
+    z = standardised(matches([passage.text for passage in offered], question))
+    closest = _closest(z, calibration.closest)
+    reading = _reading(engine, inputs, pages, question, [offered[i] for i in closest], report)
+    rated = [
+        _Rated(offered[index], margin, z[index], calibration.log_odds(margin, z[index]))
+        for index, margin in zip(closest, reading.margins(), strict=True)
+    ]
+    best = max(rated, key=lambda one: one.log_odds)
+    probability = _sigmoid(best.log_odds)
     found = probability >= calibration.threshold
     return {
         "document": described(inputs.document),
-        "question": asked,
+        "question": question,
         "found": found,
-        "answer": [proved(offered[best], pages)] if found else [],
+        "answer": [proved(best.passage, pages)] if found else [],
         "probability": round(probability, 4),
+        "scores": {"model": round(best.margin, 4), "words": round(best.z, 4)},
         "coverage": covered,
-        "usage": reading.usage(),
+        "usage": {**reading.usage(), "passages": len(offered)},
     }
+
+
+def refuse_untrained(name: str, profile: Mapping[str, Any]) -> None:
+    """Raises `NotPossible` for a checkpoint that has calibrations but none for questions."""
+    if "ask" not in profile.get("calibration", {"ask": None}):
+        raise NotPossible(
+            f"the checkpoint {name} was not trained to answer questions and would guess; "
+            "set MMAPP_CHECKPOINT to one that was"
+        )
+
+
+def _closest(scores: Sequence[float], count: int | None) -> list[int]:
+    """Places of the best, in order; of equals the first are taken."""
+    ranked = sorted(range(len(scores)), key=lambda place: -scores[place])
+    return sorted(ranked[:count])
+
+
+def _reading(
+    engine: Engine,
+    inputs: DocumentInput,
+    pages: Sequence[PageText],
+    question: str,
+    asked: Sequence[Sentence],
+    report: ReportProgress,
+) -> Reading:
+    """The document, and whether each of these passages answers."""
+    stem = prompts.ask_stem(question)
+    questions = [Question(prompts.ask_rest(passage.text), passage.spans[0]) for passage in asked]
+    return Reading(engine, inputs, pages, questions, PURPOSE, report, stem=stem)
+
+
+def _sigmoid(log_odds: float) -> float:
+    return (1 + math.tanh(log_odds / 2)) / 2

@@ -11,10 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.train.measure import SUBJECTS
+
 if TYPE_CHECKING:
+    from model.train.card import Earlier
+    from model.train.crew import Crew
     from model.train.loop import Run
+    from model.train.measure.common import Measured
 
 PROMPTS = Path(__file__).parents[2] / "mmapp" / "tasks" / "prompts.toml"
+SAY_SECONDS = 30
+LIMIT = "val rows of each kind to measure; default: all, and enough of what is made up"
+DATA = "has listings.csv or documents.jsonl of your own, or listings/ and documents/ with splits"
 
 
 def main(verb: str, argv: list[str]) -> int:
@@ -33,70 +41,139 @@ def train(argv: list[str]) -> int:
     """Train by a recipe, or go on with it, and export the checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m model train", description=train.__doc__)
     parser.add_argument("recipe", type=Path, help="a TOML file such as model/recipes/nano.toml")
-    parser.add_argument("--data", type=Path, required=True, help="has documents/ and listings/")
+    parser.add_argument("--data", type=Path, required=True, help=DATA)
     parser.add_argument("--run", type=Path, required=True, help="folder for the state of the run")
+    parser.add_argument("--start", type=Path, help="a checkpoint folder to go on from")
     parser.add_argument("--out", type=Path, help="folder for the checkpoint")
     parser.add_argument("--export", action="store_true", help="only export what is saved")
     parser.add_argument("--until", metavar="HH:MM", help="stop at this time; a later call goes on")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
-    parser.add_argument("--limit", type=int, help="val rows of each kind to measure; default: all")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="that share the threads; default: 1"
+    )
+    parser.add_argument("--limit", type=int, help=LIMIT)
     arguments = parser.parse_args(argv)
+    until = _clock(arguments.until) if arguments.until else float("inf")
+    from model.train.crew import Crew, lead
+
+    if not arguments.export:
+        lead(arguments.processes, _train, arguments, until)
+    if arguments.out:
+        _export(_run(Crew(), arguments), arguments)
+    return 0
+
+
+def _train(crew: Crew, arguments: argparse.Namespace, until: float) -> None:
+    """One process's part of a run."""
+    _run(crew, arguments).train(until)
+
+
+def _run(crew: Crew, arguments: argparse.Namespace) -> Run:
     import torch
 
     from model.train.loop import Run
     from model.train.recipe import read_recipe
 
-    torch.set_num_threads(arguments.threads)
-    run = Run(read_recipe(arguments.recipe), arguments.data, arguments.run, _say)
-    if not arguments.export:
-        run.train(_clock(arguments.until) if arguments.until else float("inf"))
-    if arguments.out:
-        run.export(arguments.out)
-        _measure(run, arguments)
-    return 0
+    torch.set_num_threads(max(1, arguments.threads // crew.size))
+    return Run(
+        read_recipe(arguments.recipe), arguments.data, arguments.run, _say, arguments.start, crew
+    )
 
 
 def evaluate(argv: list[str]) -> int:
     """Measure a checkpoint folder on the val split and print the table."""
     parser = argparse.ArgumentParser(prog="python -m model evaluate", description=evaluate.__doc__)
     parser.add_argument("folder", type=Path, help="a checkpoint folder")
-    parser.add_argument("--data", type=Path, required=True, help="has documents/ and listings/")
+    parser.add_argument("--data", type=Path, required=True, help=DATA)
     parser.add_argument("--prompts", type=Path, default=PROMPTS, help="default: the application's")
-    parser.add_argument("--limit", type=int, help="rows of each kind; default: all")
+    parser.add_argument("--limit", type=int, help=LIMIT)
+    parser.add_argument(
+        "--only", action="append", choices=SUBJECTS, help="measure this; repeatable; default: all"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
     arguments = parser.parse_args(argv)
     import torch
 
     from model.engine import load
-    from model.train.card import table
+    from model.train.card import measured_line, table
     from model.train.evaluate import evaluate as measure
     from model.train.recipe import read_prompts
 
     torch.set_num_threads(arguments.threads)
     engine, prompts = load(arguments.folder), read_prompts(arguments.prompts)
     measured = measure(
-        engine, prompts, arguments.data, limit=arguments.limit, on_progress=_progress
+        engine,
+        prompts,
+        arguments.data,
+        only=arguments.only or SUBJECTS,
+        limit=arguments.limit,
+        on_progress=Progress(),
     )
-    sys.stdout.write(table(measured.figures))
+    if not measured.figures:
+        raise ValueError(f"{arguments.data} holds nothing to measure of {arguments.folder}")
+    sys.stdout.write(f"{measured_line()}.\n\n{table(measured.figures)}")
     return 0
 
 
-def _measure(run: Run, arguments: argparse.Namespace) -> None:
-    """Calibrate the exported checkpoint and write down its figures."""
+def _export(run: Run, arguments: argparse.Namespace) -> None:
+    """Write the checkpoint, calibrate it and write down its figures."""
+    from model.train.card import read_earlier
+
+    earlier = read_earlier(arguments.out)
+    run.export(arguments.out)
+    _measure(run, arguments, earlier)
+
+
+def _measure(run: Run, arguments: argparse.Namespace, earlier: Earlier) -> None:
     from model.engine import load
     from model.train.card import table, write_card, write_profile
     from model.train.evaluate import evaluate as measure
+    from model.train.tables import has_tables
 
     measured = measure(
         load(arguments.out),
         run.curriculum.prompts,
         arguments.data,
+        only=_taught(run, arguments.start),
         limit=arguments.limit,
-        on_progress=_progress,
+        on_progress=Progress(),
     )
-    write_profile(arguments.out, run.recipe, measured)
-    write_card(arguments.out, run.recipe, measured, run.step)
+    if arguments.start and (run.recipe.text is None or has_tables(arguments.data)):
+        _write_tuned(run, arguments, measured, earlier)
+    else:
+        write_profile(arguments.out, run.recipe, measured, earlier)
+        write_card(arguments.out, run.recipe, measured, run.step)
     sys.stdout.write(table(measured.figures))
+
+
+def _taught(run: Run, start: Path | None) -> list[str]:
+    """What is worth measuring. Drawn products and answers only where they were taught, here or
+    before: the application asks no checkpoint that has no calibration for it."""
+    from model.train.card import read_profile
+
+    before = read_profile(start) if start else {}
+    phases = run.recipe.phases
+    untaught = {
+        "drawn": not any(phase.drawn for phase in phases)
+        and "drawn products" not in before.get("figures", {}),
+        "answers": not any(phase.asks for phase in phases)
+        and "ask" not in before.get("calibration", {}),
+    }
+    return [name for name in SUBJECTS if not untaught.get(name)]
+
+
+def _write_tuned(
+    run: Run, arguments: argparse.Namespace, measured: Measured, earlier: Earlier
+) -> None:
+    """Profile and card of a checkpoint that was fine-tuned."""
+    from model.train.card import write_profile
+    from model.train.tuned import keep_profile, leave_out_unmeasured, write_tuned_card
+
+    out, start, data = arguments.out, arguments.start, arguments.data
+    leave_out_unmeasured(measured, data, arguments.limit)
+    write_profile(out, run.recipe, measured, earlier)
+    keep_profile(out, start)
+    write_tuned_card(out, start, data, run.recipe, measured.figures, run.step)
 
 
 def _clock(text: str) -> float:
@@ -112,10 +189,19 @@ def _clock(text: str) -> float:
     return moment.timestamp()
 
 
-def _progress(what: str, done: int, total: int) -> None:
-    """A line that stays where it is, on a terminal only."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{what}: {done}/{total} " + ("" if done < total else "\n"))
+class Progress:
+    """A line that stays where it is on a terminal; elsewhere one every half a minute."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        line = f"{what}: {done}/{total}"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{line} " + ("" if done < total else "\n"))
+        elif done == total or time.monotonic() - self._said > SAY_SECONDS:
+            self._said = time.monotonic()
+            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 def _say(line: str) -> None:

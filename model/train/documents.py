@@ -1,8 +1,8 @@
 """Documents for training: reading them, their sentences, and what a summary says of each sentence.
 
-Reads `documents/{split}.jsonl.xz` of a data folder. Text is brought into the form that the
-application shows to a model: the lines of a block joined by a space, one line for each block.
-Called by the curriculum, the tokenizer training and the evaluation.
+Reads `documents/{split}.jsonl.xz` of a data folder, and its user's own documents (`tables`). Text
+is brought into the form that the application shows to a model: the lines of a block joined by a
+space, one line for each block. Called by the curriculum, the tokenizer training and the evaluation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.train import tables
 from model.train.rouge import overlap_f, units
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]*]*\s+(?=[\"'(\[*]*[A-Z0-9`])|(?<=[。！？；])\s*|\n+")
@@ -35,6 +36,8 @@ class TextDocument:
     text: str
     references: tuple[str, ...]
     queries: tuple[Any, ...] = ()
+    question: str = ""
+    answers: tuple[str, ...] = ()  #: words of the passage that answers; none: no passage does
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,11 @@ class Sentence:
 
 
 def read_documents(data: Path, split: str) -> list[TextDocument]:
-    """All documents of a split ('train' or 'val'), in file order."""
-    return list(_documents(data / "documents" / f"{split}.jsonl.xz"))
+    """All documents of a split ('train' or 'val'), in file order; the user's own last."""
+    folder = data / "documents"
+    has_splits = any((folder / f"{name}.jsonl.xz").exists() for name in ("train", "val"))
+    documents = list(_documents(folder / f"{split}.jsonl.xz")) if has_splits else []
+    return documents + [_own(row) for row in tables.of_split(tables.document_rows(data), split)]
 
 
 def _documents(path: Path) -> Iterator[TextDocument]:
@@ -68,6 +74,28 @@ def _documents(path: Path) -> Iterator[TextDocument]:
             )
 
 
+def _own(row: tables.Row) -> TextDocument:
+    """A row as `mmapp evaluate` reads it too; a form feed ends a page there, here a block."""
+    text = flow(tables.text_of(row, "text").replace("\f", "\n\n"))
+    asks = row.cells.get("question") is not None
+    return TextDocument(
+        id=row.id,
+        source=tables.OWN,
+        lang=_language(row.cells.get("lang"), text),
+        text=text,
+        references=tables.texts_of(row, "summary"),
+        question=tables.text_of(row, "question") if asks else "",
+        answers=tables.texts_of(row, "answer"),
+    )
+
+
+def _language(named: object, text: str) -> str:
+    """One of the two that documents are grouped by."""
+    if isinstance(named, str) and named.strip():
+        return "zh" if named.strip().casefold().startswith("zh") else "en"
+    return "zh" if is_chinese(text) else "en"
+
+
 def flow(markdown: str) -> str:
     """Markdown as the application's page text: one line for each block, blanks squeezed."""
     blocks: list[str] = []
@@ -75,11 +103,12 @@ def flow(markdown: str) -> str:
         for part in re.split(r"\n(?=\s*(?:#|[-*+] |\d+[.)] |\||>))|(?<=^)(?=#)", block):
             heading, newline, rest = part.partition("\n")
             parts = [heading, rest] if newline and heading.startswith("#") else [part]
-            blocks += [_join_lines(text) for text in parts]
+            blocks += [in_one_line(text) for text in parts]
     return "\n".join(block for block in blocks if block and not BOILERPLATE.match(block))
 
 
-def _join_lines(block: str) -> str:
+def in_one_line(block: str) -> str:
+    """Lines joined by a space, or by nothing between Chinese characters."""
     text = " ".join(line.strip() for line in block.splitlines())
     text = re.sub(r"(?<=[\u3400-\u9fff，。、]) (?=[\u3400-\u9fff])", "", text)
     return re.sub(r"[ \t\u3000]+", " ", text).strip()

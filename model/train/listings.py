@@ -1,13 +1,14 @@
 """Listings for training: photos with what they show, and claims about them that hold or do not.
 
-Reads `listings/{split}.jsonl` of a data folder. Claims are made from the product and category
-names (in English and Chinese), the product's description, the colours of the photo's middle, and
-from statements that no photo can show. Called by the curriculum and the evaluation.
+Reads `listings/{split}.jsonl` of a data folder, and its user's own listings (`tables`). Claims are
+made from the product and category names (in English and Chinese), the product's description, the
+colours of the photo's middle, and from statements that no photo can show; those about a user's own
+listings are made in `own`. Refuses (DataError) an own listing without title, label or photo. Called
+by the curriculum and the evaluation.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import re
@@ -17,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
+from model.train import tables
 from model.train.chinese import COLOURS, NAMES
+from model.train.tables import DataError
 
 # The application calls what stands in a listing's title and description "title" and "description"
 # in every language; other attributes are called what the seller calls them.
@@ -51,47 +54,122 @@ UNSEEN = (
     ("zh", "描述", "可用 {n} 度水温机洗。"),
     ("zh", "库存", "剩余 {n} 件"),
 )
+LARGEST_SIDE = (
+    1536  # pixels: no tile of a checkpoint shows more, and a camera's photo takes seconds
+)
+MOST_PHOTOS = 12  # of a listing, as in service
+CONSISTENT, INCONSISTENT = LABELS = ("consistent", "inconsistent")
+CATEGORY_COLUMNS = ("category", "product category", "类别", "类目", "分类", "品类")
+RESULT_COLUMNS = ("verdict", "score", "refuted", "claims", "error")  # of an earlier run
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One listing photo, still encoded, and what stands in its record."""
+    """One listing photo, still in its file, and what stands in its record."""
 
     id: str
     source: str
     product: str
     category: str
     description: str
-    encoded: bytes
+    path: Path
 
     def open(self) -> Image.Image:
-        """The decoded picture."""
-        return Image.open(io.BytesIO(self.encoded)).convert("RGB")
+        """The decoded picture: upright, on white, not needlessly large."""
+        with Image.open(self.path, formats=tables.FORMATS) as file:
+            file.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))
+            picture = ImageOps.exif_transpose(file)
+        picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+        if picture.has_transparency_data:
+            shown = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+        return picture.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A row of a user's own table: photos, words, and whether they agree. Which of the words are
+    wrong where they don't is not known."""
+
+    id: str
+    photos: tuple[Photo, ...]
+    title: str
+    description: str
+    attributes: tuple[tuple[str, str], ...]
+    consistent: bool
 
 
 @dataclass(frozen=True)
 class Claim:
     """A statement about a photo. `truth`: 'yes', 'no' or 'unclear'; `rivals`: same group number
-    means the same attribute about the same photo, of which exactly one holds (0: none)."""
+    means the same attribute about the same photo, of which exactly one holds (0: none). `kind`: the
+    property that a claim about a drawn picture is about."""
 
     attribute: str
     text: str
     truth: str
     rivals: int = 0
+    kind: str = ""
 
 
 def read_photos(data: Path, split: str) -> list[Photo]:
-    """All listing photos of a split ('train' or 'val'), in file order."""
+    """All listing photos of a split ('train' or 'val'), in file order; last the first photo of each
+    of the user's own listings that agree with theirs, the title being the product."""
+    own = [listing.photos[0] for listing in read_listings(data, split) if listing.consistent]
+    return read_product_photos(data, split) + own
+
+
+def read_product_photos(data: Path, split: str) -> list[Photo]:
+    """Those whose products have names, categories and many photos each: none of the user's own."""
     folder = data / "listings"
+    if not any((folder / f"{name}.jsonl").exists() for name in ("train", "val")):
+        return []
     lines = (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     return [
         Photo(
             row["id"], row["source"], row["product"], row["category"], row["description"],
-            (folder / row["image"]).read_bytes(),
+            folder / row["image"],
         )
         for row in rows
     ]  # fmt: skip
+
+
+def read_listings(data: Path, split: str) -> list[Listing]:
+    """The user's own listings of a split, in the table's order."""
+    return [_listing(data, row) for row in tables.of_split(tables.listing_rows(data), split)]
+
+
+def _listing(data: Path, row: tables.Row) -> Listing:
+    title, label = row.cells.get("title", ""), row.cells.get("label", "").casefold()
+    if not title:
+        raise DataError(f"{row.where} has no title; fill in its column title")
+    if label not in LABELS:
+        said = f"has the label “{label[:40]}”" if label else "has no label"
+        raise DataError(f"{row.where} {said}; it must be {CONSISTENT} or {INCONSISTENT}")
+    description, attributes = row.cells.get("description", ""), _attributes(row)
+    named = {name.casefold(): value for name, value in attributes}
+    category = next((named[name] for name in CATEGORY_COLUMNS if name in named), "")
+    paths = tables.pictures_of(data, row)
+    if len(paths) > MOST_PHOTOS:
+        raise DataError(f"{row.where} has {len(paths)} photos; a listing has 1 to {MOST_PHOTOS}")
+    photos = [
+        Photo(f"{row.id}/{number}", tables.OWN, title, category, description, path)
+        for number, path in enumerate(paths, 1)
+    ]
+    return Listing(
+        row.id, tuple(photos), title, description, attributes, consistent=label == CONSISTENT
+    )
+
+
+def _attributes(row: tables.Row) -> tuple[tuple[str, str], ...]:
+    """Every further column that has a name, with something in it."""
+    no_attributes = ("", *tables.COLUMNS, *RESULT_COLUMNS)
+    return tuple(
+        (name, value)
+        for name, value in row.cells.items()
+        if name.casefold() not in no_attributes and value
+    )
 
 
 class Catalogue:
@@ -191,8 +269,13 @@ def _colour(photo: Photo, chance: random.Random) -> list[Claim]:
 
 
 def _unseen(_: Photo, chance: random.Random) -> list[Claim]:
+    return [unseen_claim(chance)]
+
+
+def unseen_claim(chance: random.Random) -> Claim:
+    """Something that no photo shows."""
     _lang, attribute, text = chance.choice(UNSEEN)
-    return [Claim(attribute, text.format(n=chance.randint(2, 90)), "unclear")]
+    return Claim(attribute, text.format(n=chance.randint(2, 90)), "unclear")
 
 
 def description_claims(description: str) -> list[str]:

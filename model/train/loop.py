@@ -2,7 +2,8 @@
 
 State is saved every few minutes, whole and at once, so that a run killed at any moment goes on
 from the last save and ends with the same weights as one that was never killed. Called by the
-command line. Refuses to go on with a state of another recipe's shape.
+command line. Refuses to go on with a state of another recipe's shape, and a data folder with
+nothing that the recipe reads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import random
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,22 +24,28 @@ from tokenizers import Tokenizer as Vocabulary
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoint import save_checkpoint
+from model.checkpoint import load_config, load_transformer, save_checkpoint
 from model.config import ModelConfig
+from model.engine import choose_dtype
 from model.image import ImageProcessor
-from model.tokenizer import Tokenizer
+from model.tokenizer import TOKENIZER, Tokenizer
+from model.train.crew import Crew
 from model.train.curriculum import Curriculum
 from model.train.documents import read_documents
-from model.train.listings import read_photos
+from model.train.listings import read_listings, read_product_photos
 from model.train.optimizer import Optimizer, rate_at
 from model.train.recipe import Phase, Prompts, Recipe, read_prompts
 from model.train.rows import Batch, Row, collate, pack
+from model.train.tables import DOCUMENTS, LISTINGS, DataError, splits_in_words
 from model.train.vocabulary import train_tokenizer, write_tokenizer
 from model.transformer import Transformer
 
 MOST_TOKENS = 8192  # of one pass, filled up: bounds memory
 LABEL_SMOOTHING = 0.1
 ANSWER_SMOOTHING = 0.02
+SIGHT = ("transformer.vision.", "transformer.projector.", "labeller.")  # of the parameters
+EVERYTHING = ("",)
+KINDS = ("labels", "listings", "drawn", "summaries", "passages", "asks")
 
 Say = Callable[[str], None]
 
@@ -48,32 +56,56 @@ class Kit:
 
     config: ModelConfig
     vocabulary: Vocabulary
-    image_processor: ImageProcessor
+    image_processor: ImageProcessor | None  #: None: it reads text only
 
 
 class Run:
     """One run in one folder: `tokenizer.json`, `state.pt`, `losses.jsonl`."""
 
-    def __init__(self, recipe: Recipe, data: Path, folder: Path, say: Say = print) -> None:
-        self.recipe, self.folder, self.say = recipe, folder, say
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        folder: Path,
+        say: Say = print,
+        start: Path | None = None,
+        crew: Crew | None = None,
+    ) -> None:
+        """`start`: a checkpoint folder to go on from, whose shape then counts, not the recipe's."""
+        self.recipe, self.folder, self.say, self.crew = recipe, folder, say, crew or Crew()
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
         random.seed(recipe.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        documents, photos = read_documents(data, "train"), read_photos(data, "train")
+        documents, photos = read_documents(data, "train"), read_product_photos(data, "train")
+        listings = read_listings(data, "train")
+        if not (documents or photos or listings):
+            raise DataError(
+                f"{data} has nothing to train on; put {LISTINGS} or {DOCUMENTS[0]} there"
+            )
         prompts = read_prompts(recipe.prompts)
-        vocabulary = self._vocabulary(documents, photos, prompts)
-        self.kit = make_kit(recipe, vocabulary)
-        tokenizer = Tokenizer(vocabulary)
+        if start is None:
+            self.kit = make_kit(recipe, self._vocabulary(documents, photos, prompts))
+        else:
+            self.kit = read_kit(start)
+        tokenizer = Tokenizer(self.kit.vocabulary)
         self.curriculum = Curriculum(
-            documents, photos, prompts, tokenizer, self.kit.image_processor, recipe.seed
+            documents,
+            photos,
+            prompts,
+            tokenizer,
+            self.kit.image_processor,
+            recipe.seed,
+            listings,
         )
-        self.transformer = Transformer(self.kit.config).to(self.device, torch.bfloat16)
+        self._say_what_is_read(data)
+        self.dtype = choose_dtype("auto", self.device)
+        self.transformer = self._transformer(start)
         products = len(self.curriculum.catalogue.products)
-        self.labeller = nn.Linear(self.kit.config.text.hidden_size, products)
-        self.labeller.to(self.device, torch.bfloat16)
+        self.labeller = nn.Linear(self.kit.config.text.hidden_size, max(1, products))
+        self.labeller.to(self.device, self.dtype)
         modules = {"transformer": self.transformer, "labeller": self.labeller}
-        self.optimizer = Optimizer(modules, recipe.optimizer)
+        self.optimizer = Optimizer(modules, recipe.optimizer, self.crew)
         self.drawn: dict[str, int] = defaultdict(int)  # rows of each kind drawn so far
         self.step = 0
         self._stopping = False
@@ -83,9 +115,11 @@ class Run:
         """All steps that are left, or those that begin before the clock time `until` or SIGTERM."""
         before = signal.signal(signal.SIGTERM, self._stop)
         tally, saved = Tally(self), time.monotonic()
-        while self.step < self.recipe.steps and time.time() < until and not self._stopping:
+        while self.step < self.recipe.steps and self._goes_on(until):
             losses = self._one_step()
             self.step += 1
+            if self.recipe.steps - self.step < self.recipe.optimizer.averaged_steps:
+                self.optimizer.average()
             tally.add(losses)
             if self.step % self.recipe.log_steps == 0 or self.step == self.recipe.steps:
                 tally.say()
@@ -95,12 +129,18 @@ class Run:
         self.save()
         signal.signal(signal.SIGTERM, before)
 
+    def _goes_on(self, until: float) -> bool:
+        return self.crew.agree(time.time() < until and not self._stopping)
+
     def export(self, folder: Path) -> None:
-        """The checkpoint as Hugging Face files."""
+        """The checkpoint as Hugging Face files in bfloat16, its weights the mean of the last
+        steps'."""
+        self.optimizer.settle()
         folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(self.transformer, folder)
-        write_tokenizer(self.kit.vocabulary, folder, self.recipe.context_length)
-        write_json(folder / "preprocessor_config.json", self.kit.image_processor.to_hf())
+        save_checkpoint(deepcopy(self.transformer).to(torch.bfloat16), folder)
+        write_tokenizer(self.kit.vocabulary, folder, self.kit.config.text.max_position_embeddings)
+        if self.kit.image_processor is not None:
+            write_json(folder / "preprocessor_config.json", self.kit.image_processor.to_hf())
         write_json(folder / "generation_config.json", generation_config(self.kit.config))
 
     def _stop(self, _signal: int, _frame: object) -> None:
@@ -108,6 +148,8 @@ class Run:
 
     def save(self) -> None:
         """Write the state beside the old one, then put it in its place."""
+        if not self.crew.leads:
+            return
         state = {
             "step": self.step,
             "drawn": dict(self.drawn),
@@ -125,7 +167,28 @@ class Run:
         self.optimizer.restore(state["optimizer"])
         self.step = state["step"]
         self.drawn.update(state["drawn"])
-        self.say(f"going on from step {self.step} of {self.recipe.steps}")
+        if self.crew.leads:
+            self.say(f"going on from step {self.step} of {self.recipe.steps}")
+
+    def _say_what_is_read(self, data: Path) -> None:
+        """Each table of the user's own, and what the recipe asks for and the data lacks."""
+        asked = [kind for kind in KINDS if any(getattr(p, kind) for p in self.recipe.phases)]
+        lacking = {k: what for k, what in self.curriculum.lacking.items() if k in asked}
+        if len(lacking) == len(asked):
+            wants = ", ".join(dict.fromkeys(lacking.values()))
+            raise DataError(
+                f"{data} has nothing that {self.recipe.name} trains on: for want of {wants}"
+            )
+        if self.crew.leads:
+            for line in splits_in_words(data):
+                self.say(line)
+            for kind, what in lacking.items():
+                self.say(f"{kind}: none, for want of {what}")
+
+    def _count(self, kind: str, phase: Phase) -> int:
+        """Rows of a kind in each step: none where the data has none."""
+        count: int = getattr(phase, kind)
+        return 0 if kind in self.curriculum.lacking else count
 
     def _vocabulary(self, documents: Any, photos: Any, prompts: Prompts) -> Vocabulary:
         path = self.folder / "tokenizer.json"
@@ -134,49 +197,60 @@ class Run:
                 documents,
                 photos,
                 prompts.phrases(),
-                size=self.recipe.tokenizer.vocabulary,
-                characters=self.recipe.tokenizer.sample_characters,
+                size=self.recipe.shape.tokenizer.vocabulary,
+                characters=self.recipe.shape.tokenizer.sample_characters,
                 seed=self.recipe.seed,
             )
             vocabulary.save(str(path))
         return Vocabulary.from_file(str(path))
 
+    def _transformer(self, start: Path | None) -> Transformer:
+        if start is None:
+            return Transformer(self.kit.config).to(self.device, self.dtype)
+        transformer = load_transformer(start, self.dtype, self.device).train()
+        return transformer.requires_grad_(True)
+
     def _one_step(self) -> dict[str, float]:
         phase = self.recipe.phase_at(self.step)
-        losses: dict[str, float] = {}
-        losses |= self._labels(phase)
+        losses: dict[str, float] = defaultdict(float, self._labels(phase))
         for kind, draw in (
             ("listings", self.curriculum.listings),
+            ("drawn", self.curriculum.drawn),
             ("summaries", self.curriculum.summaries),
             ("passages", self.curriculum.passages),
             ("asks", self.curriculum.asks),
         ):
-            count = getattr(phase, kind)
+            first, count = self._next(kind, self._count(kind, phase))
             if count:
-                rows = draw(self._next(kind, count), count, phase)
-                losses |= self._rows(kind, rows, phase)
-        rate = rate_at(self.step, self.recipe.steps, self.recipe.optimizer)
+                share = count / self._count(kind, phase)
+                rows = draw(first, count, phase)
+                for name, value in self._rows(kind, rows, share, phase).items():
+                    losses[name] += value  # tokens and experts are counted over all kinds
+        rate = phase.rate * rate_at(self.step, self.recipe.steps, self.recipe.optimizer)
         losses["gradient"] = self.optimizer.step(rate)
         losses["rate"] = rate
         return losses
 
-    def _next(self, kind: str, count: int) -> int:
+    def _next(self, kind: str, count: int) -> tuple[int, int]:
+        """This process's rows of the next `count` of a kind: the first one's number, how many."""
         first = self.drawn[kind]
         self.drawn[kind] += count
-        return first
+        return self.crew.part(first, count)
 
     def _labels(self, phase: Phase) -> dict[str, float]:
-        if not phase.labels:
+        first, count = self._next("labels", self._count("labels", phase))
+        if not count:
             return {}
-        labelled = self.curriculum.labelled(self._next("labels", phase.labels), phase.labels)
+        labelled = self.curriculum.labelled(first, count)
         features = self._encode(labelled.tiles_N3SS)
         loss, right = self._label_loss(features, labelled.labels_N.to(self.device))
-        torch.autograd.backward(phase.label_weight * loss)
-        self.optimizer.gather()
+        share = count / self._count("labels", phase)
+        torch.autograd.backward(phase.label_weight * loss * share)
+        self.optimizer.gather(SIGHT if phase.sight_only else EVERYTHING)
         return {"labels": float(loss.detach()), "labels right": right}
 
     def _encode(self, tiles_N3SS: Tensor) -> Tensor:
-        return self.transformer.encode(tiles_N3SS.to(self.device, torch.bfloat16))
+        return self.transformer.encode(tiles_N3SS.to(self.device, self.dtype))
 
     def _label_loss(self, features: Tensor, labels_N: Tensor) -> tuple[Tensor, float]:
         """Of the throw-away classifier, from the mean of each tile's features."""
@@ -185,14 +259,15 @@ class Run:
         loss = functional.cross_entropy(logits, labels_N, label_smoothing=LABEL_SMOOTHING)
         return loss, float((logits.argmax(-1) == labels_N).float().mean())
 
-    def _rows(self, kind: str, rows: list[Row], phase: Phase) -> dict[str, float]:
+    def _rows(self, kind: str, rows: list[Row], part: float, phase: Phase) -> dict[str, float]:
+        """Learn from rows that are `part` of the step's rows of their kind."""
         batches = [collate(group, self.device) for group in pack(rows, MOST_TOKENS)]
         totals: dict[str, float] = defaultdict(float)
         for batch in batches:
             share = len(batch.real_BT) / len(rows)
             loss, parts = self._loss(kind, batch, phase)
-            torch.autograd.backward(loss * share)
-            self.optimizer.gather()
+            torch.autograd.backward(loss * share * part)
+            self.optimizer.gather(SIGHT if phase.sight_only else EVERYTHING)
             for name, value in parts.items():
                 totals[name] += value * (1 if name.startswith(("tokens", "expert")) else share)
         return dict(totals)
@@ -205,9 +280,10 @@ class Run:
             features = self._encode(batch.tiles_N3SS)
             is_patch_BT = batch.token_ids_BT == self.kit.config.image_token_index
             x_BTD = x_BTD.masked_scatter(is_patch_BT[..., None], features)
-            label, right = self._label_loss(features, batch.labels_N)
-            loss = loss + phase.label_weight * label
-            parts |= {f"{kind} labels": float(label.detach()), f"{kind} right": right}
+            if len(batch.labels_N):
+                label, right = self._label_loss(features, batch.labels_N)
+                loss = loss + phase.label_weight * label
+                parts |= {f"{kind} labels": float(label.detach()), f"{kind} right": right}
         log: list[tuple[int, Tensor]] = []
         h_BTD = transformer(x_BTD, batch.layout, router_log=log)
         h_MD = h_BTD.flatten(0, 1)
@@ -277,13 +353,18 @@ class Tally:
             self._sums[name].append(value)
 
     def say(self) -> None:
-        """One line, then begin again."""
+        """One line about the whole crew, then begin again."""
         run, seconds = self._run, time.monotonic() - self._since
         steps = len(self._sums["rate"])
         left = (run.recipe.steps - run.step) * seconds / steps
-        means = {name: sum(values) / len(values) for name, values in self._sums.items()}
-        speed = sum(self._sums.pop("tokens", [0.0])) / seconds
+        sums = merged(run.crew.collect(dict(self._sums)))
+        means = {name: sum(values) / len(values) for name, values in sums.items()}
+        speed = sum(sums.get("tokens", [])) / seconds
         plain = {n: v for n, v in means.items() if not n.startswith(("expert", "tokens"))}
+        self._sums.clear()
+        self._since = time.monotonic()
+        if not run.crew.leads:
+            return
         run.say(
             f"step {run.step}/{run.recipe.steps} {run.recipe.phase_at(run.step - 1).name}: "
             + ", ".join(f"{name} {value:.3f}" for name, value in plain.items())
@@ -292,8 +373,12 @@ class Tally:
         )
         with (run.folder / "losses.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": run.step, **means}) + "\n")
-        self._sums.clear()
-        self._since = time.monotonic()
+
+
+def merged(parts: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
+    """The values of all parts under each name."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: [value for part in parts for value in part.get(name, [])] for name in names}
 
 
 def experts_in_words(means: Mapping[str, float]) -> str:
@@ -310,11 +395,12 @@ def experts_in_words(means: Mapping[str, float]) -> str:
 
 def make_kit(recipe: Recipe, vocabulary: Vocabulary) -> Kit:
     """Config and image processor of a recipe's model; token ids come from the vocabulary."""
+    shape = recipe.shape
     ids = {name: vocabulary.token_to_id(name) for name in vocabulary.get_vocab()}
     text = {
-        **recipe.text,
+        **shape.text,
         "vocab_size": vocabulary.get_vocab_size(),
-        "max_position_embeddings": recipe.context_length,
+        "max_position_embeddings": shape.context_length,
         "bos_token_id": ids["<|begin_of_text|>"],
         "eos_token_id": ids["<|eot|>"],
         "pad_token_id": ids["<|finetune_right_pad|>"],
@@ -323,11 +409,11 @@ def make_kit(recipe: Recipe, vocabulary: Vocabulary) -> Kit:
         {
             "model_type": "llama4",
             "text_config": text,
-            "vision_config": dict(recipe.vision),
+            "vision_config": dict(shape.vision),
             "boi_token_index": ids["<|image_start|>"],
             "eoi_token_index": ids["<|image_end|>"],
             "image_token_index": ids["<|patch|>"],
-            "tie_word_embeddings": recipe.text.get("tie_word_embeddings", False),
+            "tie_word_embeddings": shape.text.get("tie_word_embeddings", False),
         }
     )
     assert config.vision is not None
@@ -338,6 +424,13 @@ def make_kit(recipe: Recipe, vocabulary: Vocabulary) -> Kit:
         resize_to_max_canvas=True,
     )
     return Kit(config, vocabulary, processor)
+
+
+def read_kit(folder: Path) -> Kit:
+    """What a checkpoint folder has beside its weights."""
+    config = load_config(folder)
+    processor = None if config.vision is None else ImageProcessor.from_folder(folder)
+    return Kit(config, Vocabulary.from_file(str(folder / TOKENIZER)), processor)
 
 
 def generation_config(config: ModelConfig) -> dict[str, Any]:

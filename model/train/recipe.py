@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ class OptimizerRecipe:
     warmup_steps: int
     decay_share: float  #: of all steps, the last ones
     clip_norm: float
+    averaged_steps: int  #: the last ones, whose mean is exported
     balance_weight: float  #: of the Switch loss that spreads tokens over the experts
 
 
@@ -46,17 +47,32 @@ class Phase:
 
     name: str
     steps: int
+    rate: float = 1.0  #: share of the optimiser's rates
+    sight_only: bool = False  #: the image encoder and its projector learn, the rest stays as it is
     labels: int = 0  #: photos to name with the throw-away classifier
     listings: int = 0  #: photos to answer claims about
     claims: int = 6  #: claims for each of them
+    drawn: int = 0  #: drawn products to answer claims about
     summaries: int = 0  #: documents whose sentences are offered
     candidates: int = 8  #: sentences offered of each, at most
+    far_candidates: int = 0  #: and further ones, from beyond the part that is read
     passages: int = 0  #: documents to read on with, word by word
     asks: int = 0  #: documents with a question and passages
     trunk_tokens: tuple[int, ...] = (512,)  #: lengths that documents are cut to, drawn evenly
+    pictured_share: float = 0.05  #: of the documents, those with a page's picture before its words
     language_share: float = 0.3  #: of the tokens read, those predicted from their past
     language_weight: float = 1.0  #: of the loss on them
     label_weight: float = 1.0  #: of the loss of the throw-away classifier
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a checkpoint that is begun looks like."""
+
+    tokenizer: TokenizerRecipe
+    text: Mapping[str, Any]
+    vision: Mapping[str, Any]
+    context_length: int
 
 
 @dataclass(frozen=True)
@@ -66,16 +82,33 @@ class Recipe:
     name: str
     seed: int
     prompts: Path
-    context_length: int
     save_minutes: float
     log_steps: int
-    tokenizer: TokenizerRecipe
     optimizer: OptimizerRecipe
     phases: tuple[Phase, ...]
-    text: Mapping[str, Any]  #: keys of a Llama4TextConfig
-    vision: Mapping[str, Any]  #: keys of a Llama4VisionConfig
-    skills: Mapping[str, str]  #: by language: what the checkpoint can do
-    limits: Mapping[str, str]  #: by language: what it cannot
+    #: What a run from random weights needs; one that goes on from a checkpoint has its shape.
+    context_length: int | None = None
+    tokenizer: TokenizerRecipe | None = None
+    text: Mapping[str, Any] | None = None  #: keys of a Llama4TextConfig
+    vision: Mapping[str, Any] | None = None  #: keys of a Llama4VisionConfig
+    #: By language what the checkpoint can do and what it cannot; empty: what the first one says.
+    skills: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""  #: for the model card, in English: how the run went
+
+    @property
+    def shape(self) -> Shape:
+        """Of a checkpoint that is begun; refused where the recipe has none."""
+        parts = (self.tokenizer, self.text, self.vision, self.context_length)
+        tokenizer, text, vision, context_length = parts
+        if tokenizer is None or text is None or vision is None or context_length is None:
+            names = ("[tokenizer]", "[text]", "[vision]", "context_length")
+            missing = [name for name, part in zip(names, parts, strict=True) if part is None]
+            raise RecipeError(
+                f"{self.name} has no {', '.join(missing)}: it goes on from a checkpoint; "
+                "name one with --start, or take a recipe that begins one"
+            )
+        return Shape(tokenizer, text, vision, context_length)
 
     @property
     def steps(self) -> int:
@@ -115,7 +148,8 @@ def read_recipe(path: Path) -> Recipe:
     values = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
         values["prompts"] = (path.parent / values["prompts"]).resolve()
-        values["tokenizer"] = _build(TokenizerRecipe, values["tokenizer"], "tokenizer")
+        if "tokenizer" in values:
+            values["tokenizer"] = _build(TokenizerRecipe, values["tokenizer"], "tokenizer")
         values["optimizer"] = _build(OptimizerRecipe, values["optimizer"], "optimizer")
         values["phases"] = tuple(_build(Phase, phase, "phases") for phase in values["phases"])
     except KeyError as error:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mmapp.checkpoints import PROFILE
 from mmapp.cli.app import run
 from tests.cli.conftest import Mmapp
+from tests.jobs.scenes import checkpoint_folder
 
 HEAVY = ("gradio", "torch", "pymupdf", "celery", "sqlalchemy", "fastapi", "alembic", "PIL")
 
@@ -82,6 +84,18 @@ def test_a_missing_checkpoint_is_said_before_anything_is_submitted(
     ended = mmapp("summarize", files / "zh.txt", **settings)
     assert "is no checkpoint" in ended.error
     assert ended.status == 1
+    assert mmapp("jobs", "list", "--json", **settings).json == []
+
+
+def test_a_checkpoint_that_was_not_trained_for_questions_is_said_before_anything_starts(
+    mmapp: Mmapp, files: Path, tmp_path: Path
+) -> None:
+    checkpoint = checkpoint_folder(tmp_path / "mute")
+    (checkpoint / PROFILE).write_text('{"calibration": {"summarize": {}}}')
+    settings = {"MMAPP_DATA_DIR": str(tmp_path / "data"), "MMAPP_CHECKPOINT": str(checkpoint)}
+    ended = mmapp("ask", files / "zh.txt", "Why?", **settings)
+    assert "the checkpoint mute was not trained to answer questions" in ended.error
+    assert (ended.status, ended.out) == (2, "")
     assert mmapp("jobs", "list", "--json", **settings).json == []
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from mmapp.checkpoints import PROFILE
 from mmapp.config import Settings
 from mmapp.errors import BadInput, NoText, NotFound, NotPossible
 from mmapp.jobs import Jobs
@@ -86,6 +89,32 @@ def test_what_is_no_question_is_refused(
 def test_a_document_without_words_answers_nothing(jobs: Jobs, add_photo: AddPhoto) -> None:
     with pytest.raises(NoText, match=r"blue\.png"):
         ask(jobs, add_photo("blue").sha256, "Why?")
+
+
+UNTRAINED = {"calibration": {"summarize": {}, "check_listing": {}}}
+
+
+def test_a_question_to_a_checkpoint_that_was_not_trained_for_them_is_refused_at_once(
+    settings: Settings, jobs: Jobs, add_text: AddText
+) -> None:
+    sha256 = add_text(TEXT).sha256
+    failed = ask(jobs, sha256, "Why?")
+    jobs.run(failed.id, engine(breaks), "w1")
+    (settings.checkpoint / PROFILE).write_text(json.dumps(UNTRAINED))
+    with pytest.raises(NotPossible, match="checkpoint fake was not trained to answer questions"):
+        ask(jobs, sha256, "Who pays?")
+    with pytest.raises(NotPossible, match="not trained to answer questions"):
+        jobs.retry(failed.id)
+    assert [job.id for job in jobs.list()] == [failed.id]
+    assert summarize(jobs, sha256).status is Status.QUEUED
+
+
+@pytest.mark.parametrize("profile", [{}, {"calibration": {"ask": {}}}])
+def test_a_question_to_any_other_checkpoint_is_taken(
+    settings: Settings, jobs: Jobs, add_text: AddText, profile: dict[str, object]
+) -> None:
+    (settings.checkpoint / PROFILE).write_text(json.dumps(profile))
+    assert ask(jobs, add_text(TEXT).sha256, "Who pays?").status is Status.QUEUED
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 import json
+import math
 
 import pytest
 
 from mmapp import tasks
+from mmapp.documents.quotes import PageText
 from mmapp.errors import JobCancelled, NoText, NotPossible
 from mmapp.tasks import prompts
+from mmapp.tasks.passages import passages
 from mmapp.types import AskParams, MediaType, Page, Progress, TaskName
 from tests.tasks.fakes import FakeEngine, Reports, document, likes, pdf_page, text_page
 
@@ -104,6 +107,96 @@ def test_all_passages_are_scored_in_one_call_with_the_question():
     assert len(asked) == 2 * usage["candidates"]
 
 
+def narrowing(rule, **constants):
+    """An engine of a checkpoint with these constants, and the passages that it is asked about."""
+    asked = []
+
+    def keep(parts, passage, answer):
+        if answer == "yes":
+            asked.append(passage.strip())
+        return rule(parts, passage, answer)
+
+    return FakeEngine(keep, profile={"calibration": {"ask": constants}}), asked
+
+
+GARDENS = " ".join(f"Garden number {n} has its own bees." for n in range(20))
+CHINESE_GARDENS = "".join(f"第{n}个花园里有自己的蜜蜂。" for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("gardens", "hidden", "question"),
+    [
+        (GARDENS, "The gate of the lake opens at noon.", "When does the gate open?"),
+        (CHINESE_GARDENS, "湖边的大门中午打开。", "大门什么时候打开？"),
+    ],
+)
+def test_only_the_closest_by_their_words_are_put_to_the_model(gardens, hidden, question):
+    text = gardens + " " + hidden
+    engine, asked = narrowing(likes(hidden), closest=3)
+    payload = ask(engine, document(text_page(1, text)), question)
+    assert len(asked) == payload["usage"]["candidates"] == 3
+    assert any(hidden in passage for passage in asked)
+    assert hidden in payload["answer"][0]["text"]
+    assert payload["usage"]["passages"] > 20
+    assert engine.prefixes[0].parts[0].count(hidden) == 1
+    assert payload["scores"]["words"] > 2
+
+
+@pytest.mark.parametrize("constants", [{}, {"closest": None}, {"closest": 1000}])
+def test_without_narrowing_all_passages_are_put_to_the_model(constants):
+    engine, asked = narrowing(likes("number 7 "), **constants)
+    usage = ask(engine, document(text_page(1, GARDENS)), "Which?")["usage"]
+    assert len(asked) == usage["candidates"] == usage["passages"]
+
+
+def test_an_answer_that_shares_no_word_with_the_question_can_be_missed_when_narrowed():
+    text = GARDENS + " Twelve euros and fifty cents for each."
+    for closest, found in ((None, True), (3, False)):
+        engine, _ = narrowing(likes("Twelve euros"), closest=closest, threshold=0.7)
+        payload = ask(engine, document(text_page(1, text)), "Which garden has a price?")
+        assert payload["found"] is found
+
+
+def test_both_scores_decide_and_are_told():
+    text = "The honey of the old garden is dark. " + GARDENS
+    question = "How dark is the honey of the old garden?"
+    by_model, by_words = "Garden number 7 has its own bees.", "The honey of the old garden is dark."
+    for terms, best in ((0.0, by_model), (4.0, by_words)):
+        engine, _ = narrowing(likes("number 7 "), terms=terms, bias=1.0, temperature=2.0)
+        payload = ask(engine, document(text_page(1, text)), question)
+        margin, z = payload["scores"]["model"], payload["scores"]["words"]
+        log_odds = margin / 2.0 + terms * z + 1.0
+        assert payload["probability"] == pytest.approx(1 / (1 + math.exp(-log_odds)), abs=1e-3)
+        assert best in payload["answer"][0]["text"]
+        assert margin == (1.0 if best == by_model else 0.0)
+
+
+def test_the_likeliest_is_taken_where_probabilities_are_all_one_but_for_rounding():
+    engine = FakeEngine(lambda _parts, passage, answer: 90.0 + len(passage) * (answer == "yes"))
+    payload = ask(engine, document(text_page(1, GARDENS)))
+    longest = max(passages([PageText(text_page(1, GARDENS))]), key=lambda one: len(one.text))
+    assert (payload["probability"], payload["answer"][0]["text"]) == (1.0, longest.text)
+
+
+def test_of_equals_the_first_of_the_document_is_taken():
+    engine, asked = narrowing(likes("bees"), closest=4, terms=1.0)
+    payload = ask(engine, document(text_page(1, GARDENS)), "Anything else?")
+    assert asked == [f"Garden number {n} has its own bees." for n in range(4)]
+    assert payload["answer"][0]["text"] == asked[0]
+    assert payload["scores"]["words"] == 0.0
+
+
+def test_narrowed_portions_without_a_close_passage_are_read_all_the_same():
+    pages = [pdf_page(n, f"Garden number {n} has its own bees.") for n in range(1, 41)]
+    engine, asked = narrowing(likes("number 38 "), closest=1)
+    engine.context_length = 220
+    payload = ask(engine, document(*pages), "What has number 38?")
+    assert len(engine.prefixes) == payload["usage"]["portions"] > 3
+    assert (len(asked), engine.score_calls) == (1, 1)
+    assert payload["answer"][0]["evidence"][0]["page"] == 38
+    assert payload["coverage"]["read"] == 40
+
+
 def test_a_document_longer_than_the_context_is_read_whole_and_its_page_named():
     pages = [pdf_page(n, f"Garden {n} is here.\n\n" + ENGLISH) for n in range(1, 41)]
     pages[37] = pdf_page(38, "The hive with the number 38 was lost on the way home.")
@@ -151,6 +244,7 @@ def test_the_payload_is_json_in_the_shape_of_the_contract():
         "found",
         "answer",
         "probability",
+        "scores",
         "coverage",
         "usage",
     ]

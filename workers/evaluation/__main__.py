@@ -46,6 +46,7 @@ def _options(argv: Sequence[str]) -> Any:
     parser.add_argument("--sentences", type=int, default=1)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--calibrate", action="store_true")
     return Options(**vars(parser.parse_args(argv)))
 
 

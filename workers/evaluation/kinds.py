@@ -51,6 +51,8 @@ class Measured:
     details: dict[str, Any]
     #: The worst first; each the same columns.
     examples: list[dict[str, str]] = field(default_factory=list)
+    #: Scores that a calibration can be fitted to, and whether they should be high.
+    scored: list[tuple[float, bool]] = field(default_factory=list)
 
 
 class Kind(Protocol):

@@ -122,6 +122,7 @@ class Listings:
             [Figure(key, label, value) for label, (key, value) in figures.items()],
             details,
             [_example(one) for one in sorted(judged, key=lambda one: -one.error)],
+            list(zip(scores, rights, strict=True)),
         )
 
 

@@ -23,6 +23,7 @@ from mmapp.types import Engine
 from model.engine import EngineError
 from model.prompt import PromptError
 from workers.evaluation.answers import Answers
+from workers.evaluation.calibrate import calibrate
 from workers.evaluation.kinds import Id, Kind, KindName, Measured, Prediction
 from workers.evaluation.listings import Listings
 from workers.evaluation.report import report
@@ -46,6 +47,7 @@ class Options:
     sentences: int = 1
     limit: int | None = None
     resume: bool = False
+    calibrate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def evaluate(
 ) -> Outcome:
     """The engine is loaded only after the data was found good."""
     kind = _open(options, settings)
+    if options.calibrate and options.kind is not KindName.LISTINGS:
+        raise BadInput("--calibrate fits the score of listings; the other kinds have none")
     ids = kind.load(options.limit)
     if not ids:
         raise BadInput(f"{options.data.name} has no rows; there is nothing to evaluate")
@@ -73,6 +77,8 @@ def evaluate(
     resumed = len(predictions)
     _predict(kind, engine, predictions, len(ids), options.out / PREDICTIONS, tell)
     measured = kind.measure(predictions, engine.profile)
+    if options.calibrate:
+        calibrate(settings.checkpoint, measured.scored)
     failed = sum("error" in prediction for prediction in predictions.values())
     about = {
         "inputs": len(ids),

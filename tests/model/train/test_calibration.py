@@ -2,8 +2,14 @@ import random
 
 import pytest
 
-from model.train.calibration import Calibration, expected_error, fit
-from model.train.evaluate import auroc, balanced_accuracy
+from model.train.calibration import (
+    AnswerCalibration,
+    Calibration,
+    expected_error,
+    fit,
+    fit_answers,
+)
+from model.train.measure.listings import auroc, balanced_accuracy
 
 
 def test_the_fit_finds_the_calibration_that_made_the_answers() -> None:
@@ -24,6 +30,23 @@ def test_separable_pairs_give_a_finite_calibration() -> None:
 
 def test_one_kind_of_pairs_alone_changes_nothing() -> None:
     assert fit([(1.0, True), (2.0, True)]) == Calibration()
+
+
+def test_the_fit_of_two_scores_finds_what_made_the_answers() -> None:
+    truth = AnswerCalibration(64, temperature=2.0, bias=-3.0, terms=0.8)
+    chance = random.Random(2)
+    scores = [(chance.gauss(0, 4), chance.gauss(1, 2)) for _ in range(4000)]
+    rows = [(m, z, chance.random() < truth.probability(m, z)) for m, z in scores]
+    found = fit_answers(rows, 64)
+    assert found.temperature == pytest.approx(2.0, rel=0.15)
+    assert found.terms == pytest.approx(0.8, rel=0.15)
+    assert found.bias == pytest.approx(-3.0, abs=0.3)
+    assert (found.closest, found.threshold) == (64, 0.5)
+
+
+def test_nothing_to_fit_leaves_two_scores_as_they_are() -> None:
+    assert fit_answers([(1.0, 1.0, False)], 8) == AnswerCalibration(8)
+    assert fit_answers([], 8) == AnswerCalibration(8)
 
 
 def test_certainty_that_is_wrong_half_the_time_is_half_an_error() -> None:
