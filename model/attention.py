@@ -1,12 +1,14 @@
 """Grouped-query attention: in chunks with RoPE (local layers), or to all before (global layers).
 
 What a token may see is worked out once for all layers, as a `Sight`. Tokens that simply follow one
-another need no mask: whole chunks are attended to as a batch, and long global rows in blocks.
-Packed rows and branches use explicit masks. It refuses to cache tokens that do not follow what the
-cache holds. Called by `transformer`.
+another need no mask: whole chunks are attended to as a batch, and long global rows piece by piece.
+Packed rows and branches use explicit masks; branches in blocks, as in training, need only narrow
+ones. It refuses to cache tokens that do not follow what the cache holds, and blocks with a cache.
+Called by `transformer`.
 
 Letters: B batch, T new tokens, S tokens seen (cached, then new), D model width, H query heads,
-K key-value heads, W head width, R = W/2 pairs, C tokens per chunk.
+K key-value heads, W head width, R = W/2 pairs, C tokens per chunk. With blocks, masks are of N
+blocks of all rows, each of G tokens, that see S: the trunk, then the block.
 """
 
 from __future__ import annotations
@@ -27,6 +29,17 @@ from model.rope import rotate, rotations
 QUERY_BLOCK = 512  # queries that share one mask when much has been read before
 
 
+class Blocks(NamedTuple):
+    """Each row is a trunk and blocks of whole branches: no branch stands in two blocks.
+
+    A block therefore sees the trunk and itself, and much less is computed only to be masked. Trunks
+    begin at position 0; a shorter one is filled up with tokens of a branch that no block asks for.
+    """
+
+    trunk: int  #: tokens, the same in all rows
+    size: int  #: tokens of each block; from the trunk on, a row is blocks
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where each token stands and what it may see. No token sees a later one of its row.
@@ -38,6 +51,7 @@ class Layout:
     positions_BT: Tensor  #: absolute, from 0, int64
     segments_BT: Tensor | None = None  #: packed rows: tokens see only their own segment
     branches_BT: Tensor | None = None  #: 0 is the trunk; branch n sees the trunk and itself
+    blocks: Blocks | None = None  #: how the branches are laid out, if they are in blocks
 
     @classmethod
     def consecutive(
@@ -56,8 +70,9 @@ class Sight:
     temperature_BT: Tensor | None  #: factor on the queries of global layers; None is 1
     start: int  #: tokens read before
     keep: bool  #: whether the cache, if there is one, holds the new tokens from now on
-    local_mask_B1TS: Tensor | None = None  #: None: tokens are consecutive
+    local_mask_B1TS: Tensor | None = None  #: None: tokens are consecutive; with blocks, N1GS
     global_mask_B1TS: Tensor | None = None
+    blocks: Blocks | None = None
 
 
 def look(config: TextConfig, layout: Layout, cache: Cache | None, keep: bool) -> Sight:
@@ -67,13 +82,18 @@ def look(config: TextConfig, layout: Layout, cache: Cache | None, keep: bool) ->
     temperature_BT = temperature(config, positions_BT) if config.attn_temperature_tuning else None
     if is_consecutive(layout, start):
         return Sight(chunk, rotation_BTR, temperature_BT, start, keep)
+    if layout.blocks is not None and (cache is not None or layout.segments_BT is not None):
+        raise ValueError("rows in blocks hold one whole trunk: read them without cache or segments")
     if cache is not None and (keep or layout.segments_BT is not None):
         raise ValueError(
             f"a cache of {start} tokens is extended only by tokens at positions {start}, "
             f"{start + 1}, ...: use extend_cache=False for branches, and no cache for segments"
         )
-    masks = explicit_masks(layout, start, chunk)
-    return Sight(chunk, rotation_BTR, temperature_BT, start, keep, *masks)
+    if layout.blocks is None:
+        masks = explicit_masks(layout, start, chunk)
+    else:
+        masks = explicit_masks(after_trunks(layout, layout.blocks), 0, chunk, layout.blocks.trunk)
+    return Sight(chunk, rotation_BTR, temperature_BT, start, keep, *masks, layout.blocks)
 
 
 def is_consecutive(layout: Layout, start: int) -> bool:
@@ -90,23 +110,38 @@ def temperature(config: TextConfig, positions_BT: Tensor) -> Tensor:
     return 1 + config.attn_scale * torch.log1p(steps_BT)
 
 
-def explicit_masks(layout: Layout, start: int, chunk: int) -> tuple[Tensor, Tensor]:
-    """Masks (B, 1, T, S) of local and of global layers: true where a token sees another."""
+def after_trunks(layout: Layout, blocks: Blocks) -> Layout:
+    """A row for each block: its trunk, then the block."""
+    if layout.branches_BT is None:
+        raise ValueError("blocks hold branches: say which token belongs to which branch")
+    positions_NS = after_trunk(layout.positions_BT, blocks, dim=1)
+    return Layout(positions_NS, branches_BT=after_trunk(layout.branches_BT, blocks, dim=1))
+
+
+def explicit_masks(layout: Layout, start: int, chunk: int, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Masks (B, 1, T, S) of local and of global layers: true where a token sees another. With
+    `first`, only what the tokens from there on see."""
     positions_BT = layout.positions_BT
     length = positions_BT.shape[1]
-    sees_BTT = torch.ones(length, length, dtype=torch.bool, device=positions_BT.device).tril()[None]
+    order_TT = torch.ones(length - first, length, dtype=torch.bool, device=positions_BT.device)
+    sees_BTT = order_TT.tril(first)[None]
     if layout.segments_BT is not None:
-        sees_BTT = sees_BTT & (layout.segments_BT[:, :, None] == layout.segments_BT[:, None, :])
+        sees_BTT = sees_BTT & same(layout.segments_BT, first)
     if layout.branches_BT is not None:
-        own_BTT = layout.branches_BT[:, :, None] == layout.branches_BT[:, None, :]
-        sees_BTT = sees_BTT & (own_BTT | (layout.branches_BT == 0)[:, None, :])
+        trunk_B1T = (layout.branches_BT == 0)[:, None, :]
+        sees_BTT = sees_BTT & (same(layout.branches_BT, first) | trunk_B1T)
     chunk_BT = positions_BT // chunk
-    local_BTT = sees_BTT & (chunk_BT[:, :, None] == chunk_BT[:, None, :])
-    past_is_near_BT1 = (chunk_BT == start // chunk)[:, :, None]
+    local_BTT = sees_BTT & same(chunk_BT, first)
+    past_is_near_BT1 = (chunk_BT[:, first:] == start // chunk)[:, :, None]
     local_BTS = torch.cat([past_is_near_BT1.expand(-1, -1, start % chunk), local_BTT], dim=-1)
-    past_BTS = sees_BTT.new_ones(()).expand(*positions_BT.shape, start)
+    past_BTS = sees_BTT.new_ones(()).expand(*past_is_near_BT1.shape[:2], start)
     global_BTS = torch.cat([past_BTS, sees_BTT.expand(len(positions_BT), -1, -1)], dim=-1)
     return local_BTS[:, None], global_BTS[:, None]
+
+
+def same(number_BT: Tensor, first: int) -> Tensor:
+    """Where the tokens from `first` on have the same number as another token."""
+    return number_BT[:, first:, None] == number_BT[:, None, :]
 
 
 class Heads(NamedTuple):
@@ -143,8 +178,7 @@ class Attention(nn.Module):
         elif sight.temperature_BT is not None:
             q_BTHW = (q_BTHW * sight.temperature_BT[..., None, None]).to(q_BTHW.dtype)
         heads = Heads(q_BTHW.transpose(1, 2), k_BTKW.transpose(1, 2), v_BTKW.transpose(1, 2))
-        attend = attend_in_chunks if self.is_local else attend_to_all
-        y_BHTW = attend(heads, sight, cache)
+        y_BHTW = self.attend(heads, sight, cache)
         out_BTD: Tensor = self.output(y_BHTW.transpose(1, 2).flatten(2))
         return out_BTD
 
@@ -155,17 +189,38 @@ class Attention(nn.Module):
             return rms_normalise(x_BTHW, self.config.rms_norm_eps)
         return x_BTHW
 
+    def attend(self, new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
+        attend = attend_in_chunks if self.is_local else attend_to_all
+        mask_B1TS = sight.local_mask_B1TS if self.is_local else sight.global_mask_B1TS
+        if mask_B1TS is None:
+            return attend(new, sight, cache)
+        if sight.blocks is None:
+            return dot_product(remember(new, cache, keep=False), mask_B1TS)
+        trunk, _ = new.cut(sight.blocks.trunk, new.q_BHTW.shape[2] - sight.blocks.trunk)
+        parts = [attend(trunk, sight, None), attend_in_blocks(new, sight.blocks, mask_B1TS)]
+        return torch.cat(parts, dim=2)
+
 
 def attend_to_all(new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
-    heads = remember(new, cache, keep=sight.keep)
-    if sight.global_mask_B1TS is not None:
-        return dot_product(heads, sight.global_mask_B1TS)
-    return attend_causally(heads)
+    return attend_causally(remember(new, cache, keep=sight.keep))
+
+
+def attend_in_blocks(heads: Heads, blocks: Blocks, mask_N1GS: Tensor) -> Tensor:
+    """The tokens after the trunk alone, a batch of blocks: each sees the trunk and itself."""
+    q_NHGW = fold(heads.q_BHTW[:, :, blocks.trunk :], blocks.size)
+    k_NKSW, v_NKSW = (after_trunk(x, blocks, dim=2) for x in (heads.k_BKSW, heads.v_BKSW))
+    return unfold(dot_product(Heads(q_NHGW, k_NKSW, v_NKSW), mask_N1GS), len(heads.q_BHTW))
+
+
+def after_trunk(x: Tensor, blocks: Blocks, dim: int) -> Tensor:
+    """The tokens, along `dim`, of each block after those of its trunk: all blocks as one batch."""
+    trunk, rest = torch.split(x, [blocks.trunk, x.shape[dim] - blocks.trunk], dim)
+    each = torch.unflatten(rest, dim, (-1, blocks.size)).movedim(dim, 1)
+    trunks = trunk[:, None].expand(-1, each.shape[1], *trunk.shape[1:])
+    return torch.cat([trunks, each], dim + 1).flatten(0, 1)
 
 
 def attend_in_chunks(new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
-    if sight.local_mask_B1TS is not None:
-        return dot_product(remember(new, cache, keep=False), sight.local_mask_B1TS)
     length = new.q_BHTW.shape[2]
     head = min(length, -sight.start % sight.chunk)  # goes on with the chunk that the cache holds
     whole = (length - head) // sight.chunk * sight.chunk
@@ -191,12 +246,18 @@ def remember(new: Heads, cache: LayerCache | None, *, keep: bool) -> Heads:
 
 def attend_to_whole_chunks(heads: Heads, chunk: int) -> Tensor:
     """Chunks do not see each other: a batch of them."""
-    batch, count = len(heads.q_BHTW), heads.q_BHTW.shape[2] // chunk
-    folded = Heads(
-        *(torch.unflatten(x, 2, (count, chunk)).transpose(1, 2).flatten(0, 1) for x in heads)
-    )
-    y_BHTW = attend_causally(folded)
-    return torch.unflatten(y_BHTW, 0, (batch, count)).transpose(1, 2).flatten(2, 3)
+    folded = Heads(*(fold(x, chunk) for x in heads))
+    return unfold(attend_causally(folded), len(heads.q_BHTW))
+
+
+def fold(x_BHTW: Tensor, size: int) -> Tensor:
+    """Pieces of `size` tokens as one batch."""
+    return torch.unflatten(x_BHTW, 2, (-1, size)).transpose(1, 2).flatten(0, 1)
+
+
+def unfold(x_NHTW: Tensor, batch: int) -> Tensor:
+    """Pieces one after another in their rows again."""
+    return torch.unflatten(x_NHTW, 0, (batch, -1)).transpose(1, 2).flatten(2, 3)
 
 
 def attend_causally(heads: Heads) -> Tensor:

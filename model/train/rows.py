@@ -2,22 +2,28 @@
 
 A row is laid out exactly as the engine lays out a prefix and its continuations: the trunk is the
 opened user's turn, each branch a question, the assistant's header and (sometimes) the answer.
-Called by the curriculum; read by the training loop.
+Rows become a batch by filling trunks up to one length and packing branches, never cut, into blocks:
+attention then computes little that it masks. Called by the curriculum; read by the training loop.
 
-Letters: B rows, T tokens of the longest row, N tiles, S pixels per side, P predictions, A answers.
+Letters: B rows, T tokens of a filled-up row, N tiles, S pixels per side, P predictions, A answers.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from model.attention import Blocks
 from model.transformer import Layout
 
-LENGTH_STEP = 64  # rows are filled up to multiples: each new shape costs the CPU a compilation
+LENGTH_STEP = 16  # lengths are filled up to multiples: each new shape costs the CPU a compilation
+PREDICTIONS_STEP = 64  # so are the predictions learnt at once
+LEAST_BLOCK = 128  # tokens: several branches share one copy of their trunk's keys and values
+MOST_BLOCK = 256  # unless one branch is longer
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,10 @@ class Row:
         self.branches += [number] * len(token_ids)
         return start
 
+    def branch_lengths(self) -> list[int]:
+        """Tokens of each branch."""
+        return list(Counter(self.branches[self.trunk :]).values())
+
     def __len__(self) -> int:
         return len(self.token_ids)
 
@@ -81,33 +91,35 @@ class Batch:
 
 
 def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
-    """Fill short rows up with tokens that nothing sees."""
-    longest = -(-max(len(row) for row in rows) // LENGTH_STEP) * LENGTH_STEP
-    token_ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-    positions_BT = torch.zeros_like(token_ids_BT)
+    """Fill rows up with tokens that nothing sees."""
+    plan = Plan.of(rows)
+    places = [plan.places(row, index) for index, row in enumerate(rows)]
+    token_ids_BT = torch.zeros(len(rows), plan.length, dtype=torch.long)
+    positions_BT = torch.arange(plan.length).repeat(len(rows), 1)
     branches_BT = torch.full_like(token_ids_BT, max(row.branches[-1] for row in rows) + 1)
-    for index, row in enumerate(rows):
-        token_ids_BT[index, : len(row)] = torch.tensor(row.token_ids)
-        positions_BT[index, : len(row)] = torch.tensor(row.positions)
-        positions_BT[index, len(row) :] = torch.arange(row.trunk, row.trunk + longest - len(row))
-        branches_BT[index, : len(row)] = torch.tensor(row.branches)
+    real_BT = torch.zeros_like(token_ids_BT, dtype=torch.bool)
+    for index, (row, where) in enumerate(zip(rows, places, strict=True)):
+        token_ids_BT[index, where] = torch.tensor(row.token_ids)
+        positions_BT[index, where] = torch.tensor(row.positions)
+        branches_BT[index, where] = torch.tensor(row.branches)
+        real_BT[index, where] = True
     learnt = [
-        (index * longest + at, row.token_ids[at + 1])
+        (index * plan.length + places[index][at], row.token_ids[at + 1])
         for index, row in enumerate(rows)
         for at in row.predictions
     ]
-    learnt = learnt[: len(learnt) // LENGTH_STEP * LENGTH_STEP or None]
+    learnt = learnt[: len(learnt) // PREDICTIONS_STEP * PREDICTIONS_STEP or None]
     answers = [(index, answer) for index, row in enumerate(rows) for answer in row.answers]
+    asking = [index * plan.length + places[index][answer.at] for index, answer in answers]
     tiles = [row.tiles_N3SS for row in rows if row.tiles_N3SS is not None]
-    lengths = torch.tensor([len(row) for row in rows])
     return Batch(
         token_ids_BT=token_ids_BT.to(device),
-        layout=Layout(positions_BT.to(device), branches_BT=branches_BT.to(device)),
-        real_BT=(torch.arange(longest) < lengths[:, None]).to(device),
+        layout=plan.layout(positions_BT.to(device), branches_BT.to(device)),
+        real_BT=real_BT.to(device),
         tiles_N3SS=torch.cat(tiles).to(device) if tiles else None,
         predicting_P=_longs([place for place, _ in learnt], device),
         predicted_P=_longs([token for _, token in learnt], device),
-        answering_A=_longs([index * longest + answer.at for index, answer in answers], device),
+        answering_A=_longs(asking, device),
         answered_A=_longs([answer.right for _, answer in answers], device),
         ranked_A=torch.tensor(
             [-1.0 if answer.rank is None else answer.rank for _, answer in answers], device=device
@@ -121,11 +133,71 @@ def pack(rows: Sequence[Row], most_tokens: int) -> list[list[Row]]:
     """Groups of rows of like length, each of at most `most_tokens` once filled up."""
     groups: list[list[Row]] = []
     for row in sorted(rows, key=len, reverse=True):
-        if groups and len(groups[-1][0]) * (len(groups[-1]) + 1) <= most_tokens:
-            groups[-1].append(row)
+        grown = [*groups[-1], row] if groups else [row]
+        if groups and Plan.of(grown).length * len(grown) <= most_tokens:
+            groups[-1] = grown
         else:
             groups.append([row])
     return groups
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the tokens of some rows stand once these are filled up."""
+
+    blocks: Blocks
+    starts: list[list[int]]  #: of each row's branches
+    length: int  #: of a filled-up row
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Plan:
+        """Trunks of one length and, for each row, as many blocks as the fullest needs; of the sizes
+        of block the one that fills up least."""
+        trunk = filled_up(max(row.trunk for row in rows))
+        lengths = [row.branch_lengths() for row in rows]
+        longest = filled_up(max((length for each in lengths for length in each), default=0))
+        sizes = range(max(longest, LEAST_BLOCK), max(longest, MOST_BLOCK) + 1, LENGTH_STEP)
+        plans = (cls.in_blocks(lengths, Blocks(trunk, size)) for size in sizes)
+        return min(plans, key=lambda plan: plan.length)
+
+    @classmethod
+    def in_blocks(cls, lengths: Sequence[Sequence[int]], blocks: Blocks) -> Plan:
+        """For branches of these lengths of each row."""
+        filled = [fill_blocks(each, blocks.size) for each in lengths]
+        starts = [[blocks.trunk + start for start in each] for each, _ in filled]
+        return cls(blocks, starts, blocks.trunk + blocks.size * max(count for _, count in filled))
+
+    def places(self, row: Row, index: int) -> list[int]:
+        """Of each token of the `index`th row."""
+        places = list(range(row.trunk))
+        for start, length in zip(self.starts[index], row.branch_lengths(), strict=True):
+            places += range(start, start + length)
+        return places
+
+    def layout(self, positions_BT: Tensor, branches_BT: Tensor) -> Layout:
+        """Trunks alone simply follow on."""
+        if self.length == self.blocks.trunk:
+            return Layout(positions_BT)
+        return Layout(positions_BT, branches_BT=branches_BT, blocks=self.blocks)
+
+
+def fill_blocks(lengths: Sequence[int], size: int) -> tuple[list[int], int]:
+    """The start of each branch and the number of blocks: the longest branches first, each into the
+    first block that has room."""
+    starts, used = [0] * len(lengths), list[int]()
+    for branch in sorted(range(len(lengths)), key=lambda branch: -lengths[branch]):
+        length = lengths[branch]
+        block = next((n for n, tokens in enumerate(used) if tokens + length <= size), len(used))
+        if block == len(used):
+            used.append(0)
+        starts[branch] = block * size + used[block]
+        used[block] += length
+    return starts, len(used)
+
+
+def filled_up(length: int) -> int:
+    """To the next multiple of the step."""
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 def _longs(values: list[int], device: torch.device | str) -> Tensor:

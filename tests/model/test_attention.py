@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from model.attention import Layout
+from model.attention import Blocks, Layout
 from model.cache import Cache
 from model.config import ModelConfig, TextConfig
 from model.transformer import Transformer
@@ -99,6 +101,20 @@ def test_a_branch_sees_the_trunk_and_itself() -> None:
     ]
 
 
+@pytest.mark.parametrize("interval", [1, 2], ids=["global", "local"])
+def test_a_block_sees_what_its_branches_see(interval: int) -> None:
+    filler = 9
+    branches = [0, 0, 0, 0, 0, filler, 1, 1, 2, filler, 3, 3, 3, filler]
+    positions = [0, 1, 2, 3, 4, 5, 5, 6, 5, 0, 5, 6, 7, 0]
+    layout = Layout(torch.tensor([positions]), branches_BT=torch.tensor([branches]))
+    transformer = small(no_rope_layer_interval=interval)
+    in_blocks = replace(layout, blocks=Blocks(trunk=6, size=4))
+    seen, expected = sees(transformer, in_blocks), sees(transformer, layout)
+    real_T = torch.tensor(branches) != filler
+    assert seen[real_T].tolist() == expected[real_T].tolist()
+    assert not seen[real_T][:, ~real_T].any()
+
+
 def test_packed_rows_give_what_each_segment_gives_alone() -> None:
     transformer = small(4)
     first, second = torch.randn(1, 11, WIDTH), torch.randn(1, 6, WIDTH)
@@ -149,3 +165,13 @@ def test_a_cache_refuses_tokens_that_do_not_follow() -> None:
     cache = Cache(transformer.config.text, 1, torch.float32, "cpu")
     with pytest.raises(ValueError, match=r"a cache of 0 tokens .* positions 0, 1, .* branches"):
         transformer(torch.randn(1, 3, WIDTH), Layout.consecutive(5, 3), cache)
+
+
+def test_blocks_refuse_a_cache() -> None:
+    transformer = small()
+    cache = Cache(transformer.config.text, 1, torch.float32, "cpu")
+    layout = Layout(
+        torch.tensor([[0, 1, 2, 2]]), branches_BT=torch.tensor([[0, 0, 1, 2]]), blocks=Blocks(2, 2)
+    )
+    with pytest.raises(ValueError, match="without cache"):
+        transformer(torch.randn(1, 4, WIDTH), layout, cache, extend_cache=False)
