@@ -102,14 +102,16 @@ def from_hf(name: str, tensor: Tensor, text: TextConfig) -> Tensor:
     """
     if not (text.is_dense and _is_turned(name)):
         return tensor
-    return tensor.unflatten(0, (-1, 2, text.head_dim // 2)).transpose(1, 2).flatten(0, 2)
+    halves = torch.unflatten(tensor, 0, (-1, 2, text.head_dim // 2))
+    return halves.transpose(1, 2).flatten(0, 2)
 
 
 def to_hf(name: str, tensor: Tensor, text: TextConfig) -> Tensor:
     """A weight, by our name, in the layout of Hugging Face: the reverse of `from_hf`."""
     if not (text.is_dense and _is_turned(name)):
         return tensor
-    return tensor.unflatten(0, (-1, text.head_dim // 2, 2)).transpose(1, 2).flatten(0, 2)
+    pairs = torch.unflatten(tensor, 0, (-1, text.head_dim // 2, 2))
+    return pairs.transpose(1, 2).flatten(0, 2)
 
 
 def load_config(folder: Path | str) -> ModelConfig:
