@@ -20,7 +20,7 @@ from PIL import Image
 
 from model.checkpoint import CheckpointError
 from model.config import ConfigError
-from model.describe import Description, describe
+from model.describe import Description, Place, describe
 from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
 from model.image import ImageConfigError
 from model.prompt import Part, PromptError
@@ -168,7 +168,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help="what is scored; repeatable",
     )
-    described = _verb(verbs, "describe", run_describe, "size, layers and memory of a checkpoint")
+    described = _verb(
+        verbs, "describe", run_describe, "size, layers and memory of a checkpoint",
+        "a checkpoint folder, or a model of the family such as llama-3.1-405b",
+    )  # fmt: skip
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
@@ -178,13 +181,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: Any, name: str, run: Callable[[argparse.Namespace], None], explanation: str
+    verbs: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    explanation: str,
+    folder: str = "a checkpoint folder",
 ) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(
         name, help=explanation, description=explanation
     )
     verb.set_defaults(run=run)
-    verb.add_argument("folder", type=Path, metavar="FOLDER", help="a checkpoint folder")
+    verb.add_argument("folder", type=Path, metavar="FOLDER", help=folder)
     verb.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     verb.add_argument("--device", default="auto", help="auto, cpu or cuda")
     verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -258,6 +265,8 @@ def _description_lines(d: Description) -> str:
         f"context      {d.context_length:,} tokens",
         f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
         f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in {d.dtype}",
+        *(f"here         {_place_line(place)}" for place in d.devices),
+        f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
         f"layers       {len(d.layers)}",
     ]
     place = 0
@@ -266,6 +275,11 @@ def _description_lines(d: Description) -> str:
         lines.append(f"  {place}-{last}: {kind}" if last > place else f"  {place}: {kind}")
         place = last + 1
     return "\n".join(lines) + "\n"
+
+
+def _place_line(place: Place) -> str:
+    verdict = "fits" if place.fits else "does not fit"
+    return f"{verdict} {place.name}, {_mebibytes(place.memory_bytes)}"
 
 
 def _mebibytes(count: int) -> str:

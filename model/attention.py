@@ -1,4 +1,5 @@
-"""Grouped-query attention: in chunks with RoPE (local layers), or to all before (global layers).
+"""Grouped-query attention: in chunks (local layers) or to all before (global layers), with RoPE or
+without. In Llama 4 the local layers are those with RoPE; in LLaMA 1 to 3 all layers are global.
 
 What a token may see is worked out once for all layers, as a `Sight`. Tokens that simply follow one
 another need no mask: whole chunks are attended to as a batch, and long global rows piece by piece.
@@ -65,7 +66,7 @@ class Layout:
 class Sight:
     """What the attention of every layer needs to know about the tokens, worked out once."""
 
-    chunk: int  #: tokens
+    chunk: int | None  #: tokens; None: no layer is local
     rotation_BTR: Tensor
     temperature_BT: Tensor | None  #: factor on the queries of global layers; None is 1
     start: int  #: tokens read before
@@ -118,9 +119,11 @@ def after_trunks(layout: Layout, blocks: Blocks) -> Layout:
     return Layout(positions_NS, branches_BT=after_trunk(layout.branches_BT, blocks, dim=1))
 
 
-def explicit_masks(layout: Layout, start: int, chunk: int, first: int = 0) -> tuple[Tensor, Tensor]:
-    """Masks (B, 1, T, S) of local and of global layers: true where a token sees another. With
-    `first`, only what the tokens from there on see."""
+def explicit_masks(
+    layout: Layout, start: int, chunk: int | None, first: int = 0
+) -> tuple[Tensor | None, Tensor]:
+    """Masks (B, 1, T, S) of local (if there are any) and of global layers: true where a token sees
+    another. With `first`, only what the tokens from there on see."""
     positions_BT = layout.positions_BT
     length = positions_BT.shape[1]
     order_TT = torch.ones(length - first, length, dtype=torch.bool, device=positions_BT.device)
@@ -130,12 +133,15 @@ def explicit_masks(layout: Layout, start: int, chunk: int, first: int = 0) -> tu
     if layout.branches_BT is not None:
         trunk_B1T = (layout.branches_BT == 0)[:, None, :]
         sees_BTT = sees_BTT & (same(layout.branches_BT, first) | trunk_B1T)
+    sees_BTT = sees_BTT.expand(len(positions_BT), -1, -1)
+    past_BTS = sees_BTT.new_ones(()).expand(*sees_BTT.shape[:2], start)
+    global_BTS = torch.cat([past_BTS, sees_BTT], dim=-1)
+    if chunk is None:
+        return None, global_BTS[:, None]
     chunk_BT = positions_BT // chunk
-    local_BTT = sees_BTT & same(chunk_BT, first)
     past_is_near_BT1 = (chunk_BT[:, first:] == start // chunk)[:, :, None]
-    local_BTS = torch.cat([past_is_near_BT1.expand(-1, -1, start % chunk), local_BTT], dim=-1)
-    past_BTS = sees_BTT.new_ones(()).expand(*past_is_near_BT1.shape[:2], start)
-    global_BTS = torch.cat([past_BTS, sees_BTT.expand(len(positions_BT), -1, -1)], dim=-1)
+    near_BTS = past_is_near_BT1.expand(-1, -1, start % chunk)
+    local_BTS = torch.cat([near_BTS, sees_BTT & same(chunk_BT, first)], dim=-1)
     return local_BTS[:, None], global_BTS[:, None]
 
 
@@ -160,7 +166,8 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig, layer: int) -> None:
         super().__init__()
         self.config = config
-        self.is_local = config.uses_rope(layer)
+        self.uses_rope = config.uses_rope(layer)
+        self.is_local = config.chunk(layer) is not None
         wide = config.num_attention_heads * config.head_dim
         narrow = config.num_key_value_heads * config.head_dim
         self.query = nn.Linear(config.hidden_size, wide, bias=False)
@@ -173,7 +180,7 @@ class Attention(nn.Module):
             torch.unflatten(project(x_BTD), -1, (-1, self.config.head_dim))
             for project in (self.query, self.key, self.value)
         )
-        if self.is_local:
+        if self.uses_rope:
             q_BTHW, k_BTKW = self.place(q_BTHW, sight), self.place(k_BTKW, sight)
         elif sight.temperature_BT is not None:
             q_BTHW = (q_BTHW * sight.temperature_BT[..., None, None]).to(q_BTHW.dtype)
@@ -221,16 +228,18 @@ def after_trunk(x: Tensor, blocks: Blocks, dim: int) -> Tensor:
 
 
 def attend_in_chunks(new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
-    length = new.q_BHTW.shape[2]
-    head = min(length, -sight.start % sight.chunk)  # goes on with the chunk that the cache holds
-    whole = (length - head) // sight.chunk * sight.chunk
+    length, chunk = new.q_BHTW.shape[2], sight.chunk
+    if chunk is None:
+        raise ValueError("a local layer needs the length of its chunks (attention_chunk_size)")
+    head = min(length, -sight.start % chunk)  # goes on with the chunk that the cache holds
+    whole = (length - head) // chunk * chunk
     tail = length - head - whole
     finishing, chunks, beginning = new.cut(head, whole, tail)
     parts = []
     if head:
         parts.append(attend_causally(remember(finishing, cache, keep=sight.keep)))
     if whole:
-        parts.append(attend_to_whole_chunks(chunks, sight.chunk))
+        parts.append(attend_to_whole_chunks(chunks, chunk))
     if tail:  # the cache, if it is extended, is empty by now
         kept = remember(beginning, cache, keep=True) if sight.keep else beginning
         parts.append(attend_causally(kept))

@@ -80,12 +80,11 @@ class Cache:
     def __init__(
         self, config: TextConfig, batch: int, dtype: torch.dtype, device: torch.device | str
     ) -> None:
-        chunk = config.attention_chunk_size
         shape = (batch, config.num_key_value_heads, config.head_dim)
         like = torch.empty(0, dtype=dtype, device=device)
         self.length = 0
         self._layers = [
-            LayerCache(shape, chunk if config.uses_rope(layer) else None, like)
+            LayerCache(shape, config.chunk(layer), like)
             for layer in range(config.num_hidden_layers)
         ]
 

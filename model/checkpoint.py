@@ -1,8 +1,9 @@
 """Checkpoint folders in Hugging Face layout: config.json, and safetensors in one file or in shards.
 
 Loading is strict: a missing, extra or misshapen tensor is refused with its name, and so is a broken
-file. What is saved loads in transformers. The one table of weight names is here. Called by `engine`
-and `train`.
+file. What is saved loads in transformers. The one table of weight names is here, and the one place
+that knows that dense models (LLaMA 1 to 3) are stored with queries and keys in another order.
+Called by `engine`, `train` and `describe`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from model.config import ConfigError, ModelConfig
+from model.config import ConfigError, ModelConfig, TextConfig
 from model.transformer import Transformer
 
 CONFIG = "config.json"
@@ -55,6 +56,12 @@ TEXT_NAMES = (
     ("blocks.#.feed_forward.shared.up", "model.layers.#.feed_forward.shared_expert.up_proj"),
     ("blocks.#.feed_forward.shared.down", "model.layers.#.feed_forward.shared_expert.down_proj"),
 )
+#: In dense models a layer's feed-forward part has another name.
+DENSE_NAMES = (
+    ("blocks.#.feed_forward.gate", "model.layers.#.mlp.gate_proj"),
+    ("blocks.#.feed_forward.up", "model.layers.#.mlp.up_proj"),
+    ("blocks.#.feed_forward.down", "model.layers.#.mlp.down_proj"),
+)
 VISION_NAMES = (
     ("projector", "multi_modal_projector.linear_1"),
     ("vision.patch_embedding", "vision_model.patch_embedding.linear"),
@@ -74,13 +81,37 @@ VISION_NAMES = (
     ("vision.blocks.#.down", "vision_model.model.layers.#.mlp.fc2"),
 )
 
+#: Stored by old releases of dense models, beside the weights, though computed from the config.
+COMPUTED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
+
 
 def hf_names(transformer: Transformer) -> dict[str, str]:
     """Our name of each weight, and its name in a Hugging Face checkpoint of this model."""
-    full = transformer.config.vision is not None
-    prefix = "language_model." if full else ""
-    table = {**dict(VISION_NAMES), **{ours: prefix + theirs for ours, theirs in TEXT_NAMES}}
+    config = transformer.config
+    prefix = "language_model." if config.vision is not None else ""
+    text = {**dict(TEXT_NAMES), **(dict(DENSE_NAMES) if config.text.is_dense else {})}
+    table = {**dict(VISION_NAMES), **{ours: prefix + theirs for ours, theirs in text.items()}}
     return {name: _translate(name, table) for name in transformer.state_dict()}
+
+
+def from_hf(name: str, tensor: Tensor, text: TextConfig) -> Tensor:
+    """A weight, by our name, as Hugging Face stores it, in our layout.
+
+    In dense models the rows of each head of queries and keys stand there as two halves, x0 x2 ...
+    and x1 x3 ..., for RoPE on halves; here the pairs that RoPE turns are neighbours.
+    """
+    if not (text.is_dense and _is_turned(name)):
+        return tensor
+    halves = torch.unflatten(tensor, 0, (-1, 2, text.head_dim // 2))
+    return halves.transpose(1, 2).flatten(0, 2)
+
+
+def to_hf(name: str, tensor: Tensor, text: TextConfig) -> Tensor:
+    """A weight, by our name, in the layout of Hugging Face: the reverse of `from_hf`."""
+    if not (text.is_dense and _is_turned(name)):
+        return tensor
+    pairs = torch.unflatten(tensor, 0, (-1, text.head_dim // 2, 2))
+    return pairs.transpose(1, 2).flatten(0, 2)
 
 
 def load_config(folder: Path | str) -> ModelConfig:
@@ -120,11 +151,15 @@ def load_transformer(
     weights: dict[str, Tensor] = {}
     extra: list[str] = []
     for name, tensor in _stored_tensors(folder):
+        if config.text.is_dense and COMPUTED.fullmatch(name):
+            continue
         if name not in ours_of:
             extra.append(name)
             continue
-        _check_tensor(folder, name, tensor, shapes[ours_of[name]])
-        weights[ours_of[name]] = tensor.to(device=device, dtype=dtype or tensor.dtype)
+        ours = ours_of[name]
+        _check_tensor(folder, name, tensor, shapes[ours])
+        tensor = tensor.to(device=device, dtype=dtype or tensor.dtype)
+        weights[ours] = from_hf(ours, tensor, config.text)
     missing = [theirs for theirs, ours in ours_of.items() if ours not in weights]
     _refuse_names(folder, "is missing", missing)
     _refuse_names(folder, "is not a weight of this model", extra)
@@ -140,8 +175,11 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("model*.safetensors"), folder / INDEX):
         old.unlink(missing_ok=True)
-    names = hf_names(transformer)
-    state = {names[ours]: tensor.contiguous() for ours, tensor in transformer.state_dict().items()}
+    names, text = hf_names(transformer), transformer.config.text
+    state = {
+        names[ours]: to_hf(ours, tensor, text).contiguous()
+        for ours, tensor in transformer.state_dict().items()
+    }
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state.values()})
     config = {**transformer.config.to_hf(), "dtype": dtypes[0] if len(dtypes) == 1 else "float32"}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -165,6 +203,11 @@ def weights_sha256(folder: Path | str) -> str:
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )
+
+
+def _is_turned(name: str) -> bool:
+    """Whether RoPE turns what this weight makes."""
+    return name.endswith(("attention.query.weight", "attention.key.weight"))
 
 
 def _translate(name: str, table: Mapping[str, str]) -> str:

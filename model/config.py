@@ -1,7 +1,8 @@
-"""The shape of a Llama 4 model, read from and written to a Hugging Face `config.json`.
+"""The shape of a Llama model, read from and written to a Hugging Face `config.json`.
 
-Field names are the keys of the published configs. A full config (`text_config` and
-`vision_config`) and a text-only one are both read. It refuses, with `ConfigError`, any key it does
+Field names are the keys of the published configs. A dense one is read (`model_type` "llama":
+LLaMA 1, Llama 2, 3, 3.1, 3.2 in 1B and 3B, 3.3), and Llama 4's: a full config (`text_config` and
+`vision_config`) or a text-only one. It refuses, with `ConfigError`, any key it does
 not know and any value that this implementation does not compute, so that no checkpoint runs with
 other mathematics than it was trained with. Called by `checkpoint` and by makers of new models.
 """
@@ -44,7 +45,6 @@ HARMLESS = frozenset(
         "length_penalty",
         "max_length",
         "min_length",
-        "model_type",
         "no_repeat_ngram_size",
         "num_beam_groups",
         "num_beams",
@@ -91,8 +91,10 @@ FIXED: Mapping[str, Any] = {
     "pruned_heads": {},
     "decoder_start_token_id": None,
 }
+FIXED_DENSE: Mapping[str, Any] = {**FIXED, "mlp_bias": False}
 FIXED_VISION: Mapping[str, Any] = {
     **FIXED,
+    "model_type": "llama4_vision_model",
     "hidden_act": "gelu",
     "multi_modal_projector_bias": False,
     "norm_eps": 1e-5,
@@ -101,23 +103,57 @@ FIXED_VISION: Mapping[str, Any] = {
     "vision_feature_select_strategy": "default",
 }
 
+#: What `num_local_experts` and others are in a dense model: what only Llama 4 has is switched off.
+DENSE: Mapping[str, Any] = {
+    "model_type": "llama",
+    "num_experts_per_tok": 0,
+    "num_local_experts": 0,
+    "moe_layers": (),
+    "use_qk_norm": False,
+    "no_rope_layers": (),
+    "no_rope_layer_interval": 0,
+    "attention_chunk_size": None,
+    "attn_temperature_tuning": False,
+}
+
+#: What a dense config means when it leaves a key out (transformers' LlamaConfig).
+DENSE_DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 32_000,
+    "hidden_size": 4096,
+    "intermediate_size": 11_008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10_000.0,
+}
+
+#: Keys of a dense config only, that change nothing: how its first release cut the weights up, and
+#: another name for the context length.
+DENSE_HARMLESS = frozenset({"pretraining_tp", "max_sequence_length"})
+
 
 @dataclass(frozen=True)
 class RopeConfig:
     """How fast each pair of a head turns with the position (`rope_parameters`)."""
 
     rope_theta: float = 500_000.0
-    rope_type: str = "default"  #: "default", or "llama3": slow pairs are slowed down further
+    #: "default"; "linear": all pairs are slowed down by `factor`; "llama3": slow pairs only
+    rope_type: str = "default"
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_position_embeddings: int = 8192
 
     def __post_init__(self) -> None:
-        if self.rope_type not in ("default", "llama3"):
+        if self.rope_type not in ("default", "linear", "llama3"):
             raise ConfigError(
-                f"rope_type {self.rope_type!r} is not known: use 'default' or 'llama3'"
+                f"rope_type {self.rope_type!r} is not known: use 'default', 'linear' or 'llama3'"
             )
+        if self.factor <= 0:
+            raise ConfigError(f"rope factor {self.factor} must be above 0")
         if self.rope_type == "llama3" and self.high_freq_factor < self.low_freq_factor:
             raise ConfigError(
                 f"rope high_freq_factor {self.high_freq_factor} is below "
@@ -127,13 +163,17 @@ class RopeConfig:
     def to_hf(self) -> dict[str, Any]:
         if self.rope_type == "default":
             return {"rope_theta": self.rope_theta, "rope_type": "default"}
+        if self.rope_type == "linear":
+            return {"rope_theta": self.rope_theta, "rope_type": "linear", "factor": self.factor}
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The language model. Layers are counted from 0; defaults are those of the published class."""
+    """The language model. Layers are counted from 0; defaults are those of Llama 4's published
+    class. A dense model is made by `dense`."""
 
+    model_type: str = "llama4_text"  #: or "llama": a dense one
     vocab_size: int = 202_048
     hidden_size: int = 5120
     intermediate_size: int = 8192  #: width of each routed expert and of the shared one
@@ -153,7 +193,7 @@ class TextConfig:
     rope: RopeConfig = field(default_factory=RopeConfig)
     no_rope_layers: tuple[int, ...] | None = None  #: by layer: 1 uses RoPE, 0 does not
     no_rope_layer_interval: int = 4
-    attention_chunk_size: int = 8192
+    attention_chunk_size: int | None = 8192  #: None in a dense model: every layer sees everything
     attn_temperature_tuning: bool = True
     floor_scale: int = 8192
     attn_scale: float = 0.1
@@ -162,10 +202,34 @@ class TextConfig:
     pad_token_id: int | None = None
 
     def __post_init__(self) -> None:
+        if self.model_type not in ("llama", "llama4_text"):
+            raise ConfigError(
+                f"model_type {self.model_type!r} is not known: use 'llama' or 'llama4_text'"
+            )
         _require_positive(self, _TEXT_SIZES)
         _require_multiple(self, "num_attention_heads", "num_key_value_heads")
         if self.head_dim % 2:
             raise ConfigError(f"head_dim {self.head_dim} must be even: RoPE turns pairs")
+        if self.is_dense:
+            self._require_dense()
+        else:
+            self._require_llama4()
+
+    def _require_dense(self) -> None:
+        for key, value in DENSE.items():
+            if getattr(self, key) != value:
+                raise ConfigError(
+                    f"{key} is {getattr(self, key)!r}, which a dense model (model_type 'llama') "
+                    "does not have: leave it out, or use 'llama4_text'"
+                )
+        if self.intermediate_size != self.intermediate_size_mlp:
+            raise ConfigError(
+                f"intermediate_size_mlp {self.intermediate_size_mlp} must be intermediate_size "
+                f"{self.intermediate_size} in a dense model"
+            )
+
+    def _require_llama4(self) -> None:
+        _require_positive(self, _LLAMA4_SIZES)
         if self.num_experts_per_tok > self.num_local_experts:
             raise ConfigError(
                 f"num_experts_per_tok {self.num_experts_per_tok} exceeds "
@@ -177,11 +241,24 @@ class TextConfig:
                 f"the model has {self.num_hidden_layers}"
             )
 
+    @property
+    def is_dense(self) -> bool:
+        """LLaMA 1 to Llama 3: no experts, RoPE in every layer, every layer sees everything."""
+        return self.model_type == "llama"
+
     def uses_rope(self, layer: int) -> bool:
-        """Whether `layer` has RoPE and attends in chunks; else no positions, and it sees all."""
+        if self.is_dense:
+            return True
         if self.no_rope_layers:
             return bool(self.no_rope_layers[layer])
         return (layer + 1) % self.no_rope_layer_interval != 0
+
+    def chunk(self, layer: int) -> int | None:
+        """Tokens of the chunks that `layer` attends in; None: it sees everything before.
+
+        In Llama 4, layers with RoPE attend in chunks and those without see everything.
+        """
+        return self.attention_chunk_size if self.uses_rope(layer) else None
 
     def is_moe(self, layer: int) -> bool:
         if self.moe_layers is not None:
@@ -189,7 +266,14 @@ class TextConfig:
         return (layer + 1) % self.interleave_moe_layer_step == 0
 
     @classmethod
+    def dense(cls, **values: Any) -> TextConfig:
+        """LLaMA 1 to Llama 3.3. What is left out is as in transformers' LlamaConfig."""
+        return cls.from_hf({"model_type": "llama", **values})
+
+    @classmethod
     def from_hf(cls, hf: Mapping[str, Any]) -> TextConfig:
+        if hf.get("model_type") == "llama":
+            return cls._from_dense_hf(hf)
         values = {key: value for key, value in hf.items() if key != "layer_types"}
         config: TextConfig = _from_hf(cls, values, FIXED)
         layer_types = hf.get("layer_types")
@@ -199,11 +283,32 @@ class TextConfig:
             )
         return config
 
+    @classmethod
+    def _from_dense_hf(cls, hf: Mapping[str, Any]) -> TextConfig:
+        own = {key: value for key, value in hf.items() if key not in DENSE_HARMLESS}
+        strange = own.keys() & (_TEXT_KEYS - _DENSE_KEYS - {"model_type"})
+        if strange:
+            key = min(strange)
+            raise ConfigError(
+                f"config key {key!r} (value {own[key]!r}) is not known in a dense model"
+            )
+        values = {**DENSE_DEFAULTS, **own}
+        values["intermediate_size_mlp"] = values["intermediate_size"]
+        config: TextConfig = _from_hf(cls, {**values, **DENSE}, FIXED_DENSE)
+        return config
+
     def to_hf(self) -> dict[str, Any]:
+        return self._to_dense_hf() if self.is_dense else self._to_llama4_hf()
+
+    def _to_dense_hf(self) -> dict[str, Any]:
+        values = {key: value for key, value in _to_hf(self).items() if key in _DENSE_KEYS}
+        fixed = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+        return {"model_type": "llama", **values, **fixed}
+
+    def _to_llama4_hf(self) -> dict[str, Any]:
         layers = range(self.num_hidden_layers)
         return {
             **_to_hf(self),
-            "model_type": "llama4_text",
             "hidden_act": "silu",
             "attention_bias": False,
             "no_rope_layers": [int(self.uses_rope(layer)) for layer in layers],
@@ -299,18 +404,25 @@ class ModelConfig:
     eoi_token_index: int = 200_081
     image_token_index: int = 200_092  #: the id of `<|patch|>`, the places that image features fill
 
+    def __post_init__(self) -> None:
+        if self.vision is not None and self.text.is_dense:
+            raise ConfigError(
+                "a dense model (model_type 'llama') reads text only: leave vision out"
+            )
+
     @classmethod
     def from_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
         model_type = hf.get("model_type", "llama4" if "text_config" in hf else "llama4_text")
-        if model_type == "llama4_text":
+        if model_type in ("llama", "llama4_text"):
             return cls(TextConfig.from_hf(hf))
         if model_type != "llama4" or not hf.get("text_config") or not hf.get("vision_config"):
             raise ConfigError(
-                f"model_type {model_type!r} is not a whole Llama 4 config: use 'llama4' with "
-                "text_config and vision_config, or 'llama4_text'"
+                f"model_type {model_type!r} is not a whole Llama config: use 'llama', 'llama4' "
+                "with text_config and vision_config, or 'llama4_text'"
             )
         own = {key: hf[key] for key in _OWN_KEYS if key in hf}
-        rest = {key: value for key, value in hf.items() if key not in (*_OWN_KEYS, *_PARTS)}
+        known = (*_OWN_KEYS, *_PARTS, "model_type")
+        rest = {key: value for key, value in hf.items() if key not in known}
         text = TextConfig.from_hf(hf["text_config"])
         rest.pop("tie_word_embeddings", None)  # text_config decides, as in transformers
         _refuse_strange(rest, FIXED)
@@ -318,7 +430,8 @@ class ModelConfig:
 
     def to_hf(self) -> dict[str, Any]:
         if self.vision is None:
-            return {"architectures": ["Llama4ForCausalLM"], **self.text.to_hf()}
+            architecture = "LlamaForCausalLM" if self.text.is_dense else "Llama4ForCausalLM"
+            return {"architectures": [architecture], **self.text.to_hf()}
         return {
             "architectures": ["Llama4ForConditionalGeneration"],
             "model_type": "llama4",
@@ -340,6 +453,8 @@ _TEXT_SIZES = (
     "num_attention_heads",
     "num_key_value_heads",
     "head_dim",
+)
+_LLAMA4_SIZES = (
     "num_experts_per_tok",
     "num_local_experts",
     "interleave_moe_layer_step",
@@ -359,6 +474,14 @@ _VISION_SIZES = (
     "projector_output_dim",
     "vision_output_dim",
 )
+
+
+#: Keys of all text configs, and those of a dense one.
+_TEXT_KEYS = {f.name for f in fields(TextConfig)} - {"rope"}
+_DENSE_KEYS = {
+    *DENSE_DEFAULTS,
+    *("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id", "rope_parameters"),
+}
 
 
 def _from_hf(cls: type[Any], hf: Mapping[str, Any], fixed: Mapping[str, Any]) -> Any:
@@ -382,6 +505,9 @@ def _rope_from_hf(hf: dict[str, Any]) -> RopeConfig:
     theta = hf.pop("rope_theta", None)
     scaling, parameters = hf.pop("rope_scaling", None), hf.pop("rope_parameters", None)
     values = {**(scaling or {}), **(parameters or {})}
+    older_name = values.pop("type", None)
+    if older_name is not None:
+        values.setdefault("rope_type", older_name)
     if theta is not None:
         values.setdefault("rope_theta", theta)
     unknown = values.keys() - {f.name for f in fields(RopeConfig)}

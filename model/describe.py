@@ -1,5 +1,6 @@
 """What a checkpoint is and what it needs, told from its config alone: no weight is read.
 
+Also of a model of the family that is not on this machine, by its name in `presets`.
 Called by: `python -m model describe`.
 """
 
@@ -11,10 +12,21 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import load_config
+from model.checkpoint import Uninitialised, load_config
 from model.config import ModelConfig, TextConfig
+from model.memory import GPU_GIGABYTES, devices, gpus_needed
 from model.moe import Experts
+from model.presets import preset
 from model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device of this machine."""
+
+    name: str
+    memory_bytes: int
+    fits: bool  #: weights and cache, with a tenth of the memory left
 
 
 @dataclass(frozen=True)
@@ -34,21 +46,28 @@ class Description:
     weights_bytes: int  #: in memory, in this dtype
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
+    devices: tuple[Place, ...]  #: of this machine
+    gpus_needed: dict[str, int]  #: by their memory: how many hold weights and cache between them
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def describe(folder: str | Path, dtype: torch.dtype, cache_tokens: int | None) -> Description:
-    """Reads config.json; `cache_tokens` is the whole context unless given."""
-    config = load_config(folder)
-    with torch.device("meta"):
+def describe(
+    folder_or_name: str | Path, dtype: torch.dtype, cache_tokens: int | None
+) -> Description:
+    """Reads config.json, or the preset; `cache_tokens` is the whole context unless given."""
+    config = _config(Path(folder_or_name))
+    with torch.device("meta"), Uninitialised():
         transformer = Transformer(config)
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
+    weights_bytes = parameters * dtype.itemsize
+    cache_bytes = _cache_bytes(config.text, tokens, dtype)
+    need = weights_bytes + cache_bytes
     vision = sum(_count(part) for part in (transformer.vision, transformer.projector) if part)
     return Description(
-        name=Path(folder).resolve().name,
+        name=Path(folder_or_name).resolve().name,
         parameters=parameters,
         parameters_active=parameters - vision - _idle(transformer, config.text),
         parameters_vision=vision,
@@ -58,10 +77,19 @@ def describe(folder: str | Path, dtype: torch.dtype, cache_tokens: int | None) -
         experts=config.text.num_local_experts,
         tokens_per_tile=_tokens_per_tile(config),
         dtype=str(dtype).removeprefix("torch."),
-        weights_bytes=parameters * dtype.itemsize,
+        weights_bytes=weights_bytes,
         cache_tokens=tokens,
-        cache_bytes=_cache_bytes(config.text, tokens, dtype),
+        cache_bytes=cache_bytes,
+        devices=tuple(Place(d.name, d.memory_bytes, d.fits(need)) for d in devices()),
+        gpus_needed={f"{size} GB": gpus_needed(need, size) for size in GPU_GIGABYTES},
     )
+
+
+def _config(folder_or_name: Path) -> ModelConfig:
+    """A folder goes before a preset of the same name."""
+    if folder_or_name.is_dir() or len(folder_or_name.parts) != 1:
+        return load_config(folder_or_name)
+    return preset(folder_or_name.name)
 
 
 def _count(module: torch.nn.Module) -> int:
@@ -71,11 +99,15 @@ def _count(module: torch.nn.Module) -> int:
 def _idle(transformer: Transformer, text: TextConfig) -> int:
     """Weights of the experts that a token is not sent to."""
     experts = sum(_count(part) for part in transformer.modules() if isinstance(part, Experts))
+    if not experts:
+        return 0
     return experts // text.num_local_experts * (text.num_local_experts - text.num_experts_per_tok)
 
 
 def _kind(text: TextConfig, layer: int) -> str:
-    sight = f"chunks of {text.attention_chunk_size:,} (RoPE)" if text.uses_rope(layer) else "global"
+    chunk = text.chunk(layer)
+    sight = "global" if chunk is None else f"chunks of {chunk:,}"
+    sight += " (RoPE)" if text.uses_rope(layer) else ""
     if not text.is_moe(layer):
         return f"{sight}, dense"
     return f"{sight}, {text.num_local_experts} experts"
@@ -87,6 +119,5 @@ def _tokens_per_tile(config: ModelConfig) -> int:
 
 def _cache_bytes(text: TextConfig, tokens: int, dtype: torch.dtype) -> int:
     """A layer that attends in chunks holds one chunk at most."""
-    chunk = min(tokens, text.attention_chunk_size)
-    held = sum(chunk if text.uses_rope(n) else tokens for n in range(text.num_hidden_layers))
+    held = sum(min(tokens, text.chunk(n) or tokens) for n in range(text.num_hidden_layers))
     return held * 2 * text.num_key_value_heads * text.head_dim * dtype.itemsize

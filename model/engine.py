@@ -26,7 +26,7 @@ from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
 from model.image import ImageProcessor
-from model.prompt import Part, Prompt, ask, open_turn
+from model.prompt import Part, Prompt, ask, open_turn, reply
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
@@ -237,7 +237,8 @@ class Engine:
         choices, max_tokens = self._constraint(allowed, max_tokens)
         unread = ask(prompt, self.tokenizer)
         self._require_room(prefix.length, len(unread), max_tokens)
-        after, stream, text = prefix.clone(), TextStream(self.tokenizer), _Writer(on_token)
+        after, stream = prefix.clone(), TextStream(self.tokenizer)
+        text = _Writer(on_token, self.tokenizer.gap)
         written: list[int] = []
         while len(written) < max_tokens:
             options = choices(written)
@@ -295,9 +296,11 @@ class Engine:
                 scores[target.continuation] += log_probability
 
     def _continued(self, continuation: Continuation) -> Continued:
-        question, answer = ("", continuation) if isinstance(continuation, str) else continuation
-        before = [] if isinstance(continuation, str) else ask(question, self.tokenizer)
-        answer_ids = self.tokenizer.encode(answer)
+        if isinstance(continuation, str):
+            before, answer_ids = [], self.tokenizer.encode(continuation)
+        else:
+            before = ask(continuation[0], self.tokenizer)
+            answer_ids = reply(continuation[1], self.tokenizer)
         if not answer_ids:
             raise EngineError("an empty continuation has no probability; give it at least a letter")
         return Continued((*before, *answer_ids), len(before))
@@ -310,7 +313,7 @@ class Engine:
             return _anything, max_tokens
         if callable(allowed):
             return allowed, max_tokens
-        choices = Choices.among(self.tokenizer.encode(text) for text in allowed)
+        choices = Choices.among(reply(text, self.tokenizer) for text in allowed)
         if choices.longest > max_tokens:
             raise EngineError(
                 f"the longest allowed string has {choices.longest:,} tokens and max_tokens is "
@@ -367,13 +370,16 @@ class Engine:
 
 
 class _Writer:
-    """Collects an answer and passes each bit of it on."""
+    """Collects an answer and passes each bit of it on, without the gap before its first word."""
 
-    def __init__(self, on_token: Callable[[str], None] | None) -> None:
+    def __init__(self, on_token: Callable[[str], None] | None, gap: str) -> None:
         self._on_token = on_token
+        self._gap = gap
         self.all = ""
 
     def write(self, text: str) -> None:
+        if text:
+            text, self._gap = text.removeprefix(self._gap), ""
         self.all += text
         if text and self._on_token is not None:
             self._on_token(text)

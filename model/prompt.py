@@ -1,4 +1,6 @@
-"""The chat format of Llama 4: the only place that knows its turn markers.
+"""The chat formats of the family: the only place that knows their turn markers.
+
+Llama 4 and, with other names for the markers, Llama 3:
 
     <|begin_of_text|><|header_start|>user<|header_end|>
 
@@ -6,9 +8,14 @@
 
     {answer}<|eot|>
 
+Llama 2 chat, known by its makers' chat template, since its vocabulary has no markers:
+
+    <s> [INST] {text} {question} [/INST] {answer} </s>
+
 The user's turn is opened once with the document (`open_turn`), and each question ends it
-(`ask`), so that many questions share one prefix. A tokenizer without these markers gets plain
-text after its first token. Texts are never read as control tokens.
+(`ask`), so that many questions share one prefix. A tokenizer without turns gets plain text after
+its first token. Texts are never read as control tokens. No system turn is written: where the
+template of Llama 3.1 and later tells the date, we tell none.
 
 Refuses: images for a checkpoint that reads text only.
 Called by: engine.py and the trainer.
@@ -24,7 +31,18 @@ from PIL import Image
 from torch import Tensor
 
 from model.image import ImageProcessor, Size
-from model.tokenizer import BEGIN_OF_TEXT, END_OF_TURN, HEADER_END, HEADER_START, Tokenizer
+from model.tokenizer import (
+    BEGIN_OF_TEXT,
+    BEGIN_OF_TEXT_2,
+    END_OF_TEXT_2,
+    END_OF_TURN,
+    END_OF_TURN_3,
+    HEADER_END,
+    HEADER_END_3,
+    HEADER_START,
+    HEADER_START_3,
+    Tokenizer,
+)
 
 Part = str | Image.Image
 
@@ -40,16 +58,40 @@ class Prompt(NamedTuple):
     tiles_N3SS: Tensor | None  #: the tiles of all images, in the order of their tokens
 
 
+class Control(str):
+    """A control token by its name, among ordinary text."""
+
+
+class Turns(NamedTuple):
+    """What stands around the words of user and assistant."""
+
+    before_user: tuple[str, ...] = ()
+    between: tuple[str, ...] = ()  #: ends the user's turn and opens the assistant's
+    after_answer: tuple[str, ...] = ()
+
+
+def headed(start: str, end: str, end_of_turn: str) -> Turns:
+    """Turns that begin with a role between two markers."""
+    user = (Control(start), "user", Control(end), "\n\n")
+    assistant = (Control(start), "assistant", Control(end), "\n\n")
+    return Turns(user, (Control(end_of_turn), *assistant), (Control(end_of_turn),))
+
+
+PLAIN = Turns()
+LLAMA_2 = Turns((" [INST]",), (" [/INST]",), (" ", Control(END_OF_TEXT_2)))
+LLAMA_3 = headed(HEADER_START_3, HEADER_END_3, END_OF_TURN_3)
+LLAMA_4 = headed(HEADER_START, HEADER_END, END_OF_TURN)
+
+
 def open_turn(
     parts: Sequence[Part], tokenizer: Tokenizer, image_processor: ImageProcessor | None
 ) -> Prompt:
     """The beginning of the text and a user's turn that is still open."""
-    token_ids = [tokenizer.id(BEGIN_OF_TEXT)] if tokenizer.has(BEGIN_OF_TEXT) else []
-    token_ids += _header("user", tokenizer)
+    token_ids = _begin(tokenizer) + _write(_turns(tokenizer).before_user, tokenizer)
     tiles: list[Tensor] = []
-    for part in parts:
+    for number, part in enumerate(parts):
         if isinstance(part, str):
-            token_ids += tokenizer.encode(part)
+            token_ids += tokenizer.encode(part if number else _spaced(part, tokenizer))
         elif image_processor is None:
             raise PromptError(
                 "this checkpoint reads text only; leave the images out, or choose a checkpoint "
@@ -64,12 +106,18 @@ def open_turn(
 
 def ask(question: str, tokenizer: Tokenizer) -> list[int]:
     """The question, the end of the user's turn and the opening of the assistant's."""
-    return tokenizer.encode(question) + end_turn(tokenizer) + _header("assistant", tokenizer)
+    asked = tokenizer.encode(_spaced(question, tokenizer))
+    return asked + _write(_turns(tokenizer).between, tokenizer)
+
+
+def reply(text: str, tokenizer: Tokenizer) -> list[int]:
+    """An answer, as it stands after `ask`."""
+    return tokenizer.encode(_spaced(text, tokenizer))
 
 
 def end_turn(tokenizer: Tokenizer) -> list[int]:
     """What closes a turn: after an answer, in training."""
-    return [tokenizer.id(END_OF_TURN)] if _has_turns(tokenizer) else []
+    return _write(_turns(tokenizer).after_answer, tokenizer)
 
 
 def image_token_ids(image_processor: ImageProcessor, grid: Size, tokenizer: Tokenizer) -> list[int]:
@@ -79,12 +127,28 @@ def image_token_ids(image_processor: ImageProcessor, grid: Size, tokenizer: Toke
     return [ids[name] for name in names]
 
 
-def _header(role: str, tokenizer: Tokenizer) -> list[int]:
-    if not _has_turns(tokenizer):
-        return []
-    start, end = tokenizer.id(HEADER_START), tokenizer.id(HEADER_END)
-    return [start, *tokenizer.encode(role), end, *tokenizer.encode("\n\n")]
+def _begin(tokenizer: Tokenizer) -> list[int]:
+    names = (BEGIN_OF_TEXT, BEGIN_OF_TEXT_2)
+    return [tokenizer.id(name) for name in names if tokenizer.has(name)][:1]
 
 
-def _has_turns(tokenizer: Tokenizer) -> bool:
-    return tokenizer.has(HEADER_START)
+def _turns(tokenizer: Tokenizer) -> Turns:
+    if tokenizer.has(HEADER_START):
+        return LLAMA_4
+    if tokenizer.has(HEADER_START_3):
+        return LLAMA_3
+    if "[INST]" in tokenizer.chat_template and tokenizer.has(END_OF_TEXT_2):
+        return LLAMA_2
+    return PLAIN
+
+
+def _write(pieces: Sequence[str], tokenizer: Tokenizer) -> list[int]:
+    ids: list[int] = []
+    for piece in pieces:
+        ids += [tokenizer.id(piece)] if isinstance(piece, Control) else tokenizer.encode(piece)
+    return ids
+
+
+def _spaced(text: str, tokenizer: Tokenizer) -> str:
+    """SentencePiece knows most words with a space before them."""
+    return text if not text or text[0].isspace() else tokenizer.gap + text

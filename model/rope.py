@@ -1,7 +1,8 @@
 """Rotary position embedding: pairs of a head turn with the position, as complex numbers in float32.
 
-Pairs are neighbours, (x0, x1), (x2, x3), ... (the layout of Llama 4; Llama 1 to 3 on Hugging Face
-pair the two halves of a head instead). Called by `transformer` and `vision`.
+Pairs are neighbours, (x0, x1), (x2, x3), ... LLaMA 1 to 3 on Hugging Face pair the two halves of a
+head instead: `checkpoint` translates, so that there is one layout here. Called by `attention` and
+`vision`.
 
 Letters: B batch, T tokens, H heads, W head width, R = W/2 pairs, P patches and the class token.
 """
@@ -20,6 +21,8 @@ def frequencies(rope: RopeConfig, width: int, device: torch.device) -> Tensor:
     """Radians per position of each pair of a head of `width`, fastest first."""
     exponents_R = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width
     frequency_R = 1.0 / rope.rope_theta**exponents_R
+    if rope.rope_type == "linear":  # positions are squeezed together (arXiv 2306.15595)
+        return frequency_R / rope.factor
     return scale_llama3(frequency_R, rope) if rope.rope_type == "llama3" else frequency_R
 
 

@@ -3,19 +3,27 @@
 What people write is never read as control: the name of a special token inside a text becomes
 ordinary tokens. Control tokens are put in by id only, in prompt.py.
 
+A SentencePiece vocabulary (LLaMA 1, Llama 2) would put a space before every text, and take it away
+before everything that is decoded. Here it does neither, so that texts can be read and written piece
+by piece; prompt.py writes the space (`gap`).
+
 Refuses: a folder without tokenizer.json, a control token that the vocabulary does not have.
 Called by: prompt.py, engine.py and the trainer.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Vocabulary
 
 TOKENIZER = "tokenizer.json"  #: its file in a checkpoint folder
+TOKENIZER_CONFIG = "tokenizer_config.json"  #: may hold the chat template, as may
+CHAT_TEMPLATE = "chat_template.jinja"
 
 BEGIN_OF_TEXT = "<|begin_of_text|>"
 END_OF_TEXT = "<|end_of_text|>"
@@ -24,6 +32,25 @@ HEADER_END = "<|header_end|>"
 END_OF_TURN = "<|eot|>"
 END_OF_MESSAGE = "<|eom|>"
 PATCH = "<|patch|>"
+
+#: Llama 3's names.
+HEADER_START_3 = "<|start_header_id|>"
+HEADER_END_3 = "<|end_header_id|>"
+END_OF_TURN_3 = "<|eot_id|>"
+END_OF_MESSAGE_3 = "<|eom_id|>"
+
+#: Those of LLaMA 1 and Llama 2.
+BEGIN_OF_TEXT_2 = "<s>"
+END_OF_TEXT_2 = "</s>"
+
+STOPS = (
+    END_OF_TURN,
+    END_OF_MESSAGE,
+    END_OF_TEXT,
+    END_OF_TURN_3,
+    END_OF_MESSAGE_3,
+    END_OF_TEXT_2,
+)
 
 #: The control tokens of Llama 4 that this code writes or reads, in the order nano numbers them.
 CONTROL_TOKENS = (
@@ -41,6 +68,7 @@ CONTROL_TOKENS = (
     "<|finetune_right_pad|>",
 )
 
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  #: how SentencePiece writes a space
 REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -51,13 +79,16 @@ class TokenizerError(ValueError):
 class Tokenizer:
     """A vocabulary and how text is cut into it."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, chat_template: str = "") -> None:
+        #: what this vocabulary wants before the first word of a text: a space, or nothing
+        self.gap: str = " " if _begins_with_gap(vocabulary) else ""
+        vocabulary = _without_gap(vocabulary) if self.gap else vocabulary
         _protect_control_tokens(vocabulary)
+        self.chat_template = chat_template  #: of the checkpoint's makers, in Jinja; never run
         self._vocabulary = vocabulary
         self.vocab_size: int = vocabulary.get_vocab_size(with_added_tokens=True)
-        stops = (END_OF_TURN, END_OF_MESSAGE, END_OF_TEXT)
         #: ids that end an answer
-        self.stop_ids: frozenset[int] = frozenset(self.id(s) for s in stops if self.has(s))
+        self.stop_ids: frozenset[int] = frozenset(self.id(s) for s in STOPS if self.has(s))
         #: ids of all special tokens
         self.control_ids: frozenset[int] = frozenset(
             number
@@ -71,9 +102,10 @@ class Tokenizer:
         if not path.exists():
             raise TokenizerError(f"{path} is missing; copy it from where the checkpoint came from")
         try:
-            return Tokenizer(Vocabulary.from_file(str(path)))
+            vocabulary = Vocabulary.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for a file it cannot read
             raise TokenizerError(f"{path} cannot be read: {error}") from error
+        return Tokenizer(vocabulary, _read_chat_template(Path(folder)))
 
     def encode(self, text: str) -> list[int]:
         """Ordinary tokens only, with nothing added before or after."""
@@ -135,3 +167,42 @@ def _as_special(vocabulary: Vocabulary) -> Iterator[AddedToken]:
     for token in vocabulary.get_added_tokens_decoder().values():
         if token.content.startswith("<|") and token.content.endswith("|>"):
             yield AddedToken(token.content, special=True, normalized=False)
+
+
+def _begins_with_gap(vocabulary: Vocabulary) -> bool:
+    tokens: list[str] = vocabulary.encode("a", add_special_tokens=False).tokens
+    return bool(tokens) and tokens[0].startswith(SPACE)
+
+
+def _without_gap(vocabulary: Vocabulary) -> Vocabulary:
+    """The same, but it leaves the beginning of a text as it is, in reading and in writing."""
+    state = json.loads(vocabulary.to_str())
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        state[part] = _plain(state[part])
+    return Vocabulary.from_str(json.dumps(state))
+
+
+def _plain(part: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A part of a tokenizer.json without what adds or takes a space at the beginning."""
+    if part is None or part["type"] == "Prepend" or (part["type"] == "Strip" and "content" in part):
+        return None
+    if part["type"] == "Metaspace":
+        return {**part, "prepend_scheme": "never"}
+    if part["type"] == "Sequence":
+        key = next(key for key in part if key != "type")
+        return {**part, key: [plain for plain in map(_plain, part[key]) if plain is not None]}
+    return part
+
+
+def _read_chat_template(folder: Path) -> str:
+    """The makers' template for chats, empty if they gave none."""
+    own_file, config = folder / CHAT_TEMPLATE, folder / TOKENIZER_CONFIG
+    if own_file.exists():
+        return own_file.read_text(encoding="utf-8")
+    if not config.exists():
+        return ""
+    try:
+        template = json.loads(config.read_text(encoding="utf-8")).get("chat_template") or ""
+    except (ValueError, AttributeError) as error:
+        raise TokenizerError(f"{config} is not a JSON object: {error}") from error
+    return template if isinstance(template, str) else json.dumps(template)  # several, by name

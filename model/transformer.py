@@ -1,5 +1,6 @@
-"""Llama 4: a decoder of chunked and global attention layers and mixtures of experts, that reads
-image features in the places of patch tokens (early fusion).
+"""The decoder of every Llama, as its config says. Llama 4: chunked and global attention layers and
+mixtures of experts, and image features in the places of patch tokens (early fusion). LLaMA 1 to 3:
+global layers with RoPE, dense feed-forward layers, text only.
 
 It refuses images that do not fill the patch tokens exactly. Called by `engine` and `train`; made by
 `checkpoint`. Holds weights only: what has been read lives in the `Cache` that is passed in.

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Sequence
 
-import bm25s
+import bm25s  # type: ignore[import-untyped]
 
 K1 = 1.5  # how soon it stops counting that a term comes again
 B = 0.75  # how much a passage's length counts against it

@@ -121,8 +121,8 @@ def test_a_broken_file_is_named(file: str, content: str | None, message: str, fo
 
 
 def test_a_wrong_config_is_named_with_its_file(folder: Path) -> None:
-    (folder / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(ConfigError, match=r"config\.json: model_type 'llama'"):
+    (folder / "config.json").write_text('{"model_type": "mistral"}')
+    with pytest.raises(ConfigError, match=r"config\.json: model_type 'mistral'"):
         load_config(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,90 @@ def test_scouts_published_config_is_read() -> None:
     assert all(config.text.is_moe(layer) for layer in range(48))
 
 
+#: Llama 3.1 8B's config as published.
+LLAMA_31: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 128000,
+    "eos_token_id": [128001, 128008, 128009],
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "initializer_range": 0.02,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "llama",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    },
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.42.3",
+    "use_cache": True,
+    "vocab_size": 128256,
+}
+
+
+def test_a_dense_config_is_read_and_written() -> None:
+    config = ModelConfig.from_hf(LLAMA_31)
+    text = config.text
+    assert text.is_dense
+    assert config.vision is None
+    assert text.head_dim == 128
+    assert text.rope.factor == 8
+    assert all(text.uses_rope(layer) for layer in range(32))
+    assert {text.chunk(layer) for layer in range(32)} == {None}
+    assert not any(text.is_moe(layer) for layer in range(32))
+    written = config.to_hf()
+    assert ModelConfig.from_hf(written) == config
+    assert written["architectures"] == ["LlamaForCausalLM"]
+    assert not {"num_local_experts", "attention_chunk_size", "use_qk_norm"} & written.keys()
+
+
+def test_what_an_early_dense_config_leaves_out_has_its_default() -> None:
+    text = TextConfig.dense(num_attention_heads=16, rope_scaling={"type": "linear", "factor": 2.0})
+    assert (text.num_key_value_heads, text.head_dim) == (16, 256)
+    assert (text.rms_norm_eps, text.max_position_embeddings) == (1e-6, 2048)
+    assert (text.rope.rope_theta, text.rope.rope_type, text.rope.factor) == (10_000, "linear", 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attention_bias": True}, "attention_bias is True: only False"),
+        ({"mlp_bias": True}, "mlp_bias is True: only False"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type 'dynamic' is not known"),
+        ({"rope_scaling": {"type": "linear", "factor": 0.0}}, "rope factor 0.0 must be above 0"),
+        ({"num_local_experts": 8}, "config key 'num_local_experts' .* not known in a dense model"),
+        ({"sliding_window": 4096}, "config key 'sliding_window' .* is not known"),
+        ({"num_key_value_heads": 7}, "num_attention_heads 32 is not a multiple of .* 7"),
+        ({"vocab_size": 0}, "vocab_size must be a positive number"),
+    ],
+    ids=str,
+)
+def test_other_dense_mathematics_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_hf({**LLAMA_31, **change})
+
+
+def test_a_dense_model_has_neither_experts_nor_eyes() -> None:
+    with pytest.raises(ConfigError, match="use_qk_norm is True, which a dense model"):
+        replace(TextConfig.dense(), use_qk_norm=True)
+    with pytest.raises(ConfigError, match="reads text only"):
+        ModelConfig(TextConfig.dense(), ModelConfig.from_hf(SCOUT).vision)
+
+
 def test_every_second_layer_of_maverick_is_a_mixture() -> None:
     text = TextConfig.from_hf({**SCOUT_TEXT, "interleave_moe_layer_step": 2})
     assert [layer for layer in range(6) if text.is_moe(layer)] == [1, 3, 5]
@@ -159,7 +244,7 @@ def test_other_vision_is_refused(change: dict[str, Any], message: str) -> None:
         VisionConfig.from_hf({**SCOUT_VISION, **change})
 
 
-@pytest.mark.parametrize("hf", [{"model_type": "llama"}, {"model_type": "llama4"}], ids=str)
+@pytest.mark.parametrize("hf", [{"model_type": "mistral"}, {"model_type": "llama4"}], ids=str)
 def test_another_model_is_refused(hf: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="is not a whole Llama 4 config"):
+    with pytest.raises(ConfigError, match="is not a whole Llama config"):
         ModelConfig.from_hf(hf)

@@ -47,9 +47,9 @@ def test_the_sentences_of_a_text_are_all_of_it(text):
 
 @pytest.mark.parametrize("piece", ["A. ", "e.g. a ", "Bees fly home. ", "蜂。", '"', "?!)"])
 def test_splitting_takes_time_linear_in_the_text(piece):
-    started = time.perf_counter()
+    started = time.process_time()
     sentence_spans(piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 MARKDOWN = """\

@@ -39,6 +39,14 @@ TEXT = {
     "floor_scale": 4,
     "pad_token_id": 0,
 }
+DENSE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
 VISION = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -96,12 +104,19 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture
 def make_pair(tmp_path: Path) -> Callable[..., Pair]:
     def make(*, vision: dict[str, Any] | None = None, seed: int = 0, **text: Any) -> Pair:
-        transformers.utils.logging.disable_progress_bar()
         torch.manual_seed(seed)
-        model = _build(vision, text).eval()
-        _randomise(model)
-        model.save_pretrained(tmp_path)
-        return Pair(model, load_transformer(tmp_path), tmp_path)
+        return _pair(_build(vision, text), tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def make_dense_pair(tmp_path: Path) -> Callable[..., Pair]:
+    def make(**config: Any) -> Pair:
+        torch.manual_seed(0)
+        dense = transformers.LlamaConfig(**{**DENSE, **config})
+        dense._attn_implementation = "eager"
+        return _pair(transformers.LlamaForCausalLM(dense), tmp_path)
 
     return make
 
@@ -129,6 +144,13 @@ def random_ids(length: int, batch: int = 2, seed: int = 1) -> Tensor:
 @pytest.fixture(name="random_ids")
 def _random_ids() -> Callable[..., Tensor]:
     return random_ids
+
+
+def _pair(model: Any, folder: Path) -> Pair:
+    transformers.utils.logging.disable_progress_bar()
+    _randomise(model.eval())
+    model.save_pretrained(folder)
+    return Pair(model, load_transformer(folder), folder)
 
 
 def _build(vision: dict[str, Any] | None, text: dict[str, Any]) -> Any:
