@@ -43,8 +43,6 @@ from model.transformer import Transformer
 MOST_TOKENS = 8192  # of one pass, filled up: bounds memory
 LABEL_SMOOTHING = 0.1
 ANSWER_SMOOTHING = 0.02
-SIGHT = ("transformer.vision.", "transformer.projector.", "labeller.")  # of the parameters
-EVERYTHING = ("",)
 KINDS = ("labels", "listings", "drawn", "summaries", "passages", "asks")
 
 Say = Callable[[str], None]
@@ -246,7 +244,7 @@ class Run:
         loss, right = self._label_loss(features, labelled.labels_N.to(self.device))
         share = count / self._count("labels", phase)
         torch.autograd.backward(phase.label_weight * loss * share)
-        self.optimizer.gather(SIGHT if phase.sight_only else EVERYTHING)
+        self.optimizer.gather()
         return {"labels": float(loss.detach()), "labels right": right}
 
     def _encode(self, tiles_N3SS: Tensor) -> Tensor:
@@ -267,7 +265,7 @@ class Run:
             share = len(batch.real_BT) / len(rows)
             loss, parts = self._loss(kind, batch, phase)
             torch.autograd.backward(loss * share * part)
-            self.optimizer.gather(SIGHT if phase.sight_only else EVERYTHING)
+            self.optimizer.gather()
             for name, value in parts.items():
                 totals[name] += value * (1 if name.startswith(("tokens", "expert")) else share)
         return dict(totals)

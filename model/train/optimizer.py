@@ -55,15 +55,12 @@ class Optimizer:
             if not is_hidden_matrix(name, master)
         }
 
-    def gather(self, only: tuple[str, ...] = ("",)) -> None:
-        """Take the gradients of a backward pass off the module, adding them up in float32; those of
-        parameters whose names begin otherwise than `only` are thrown away."""
+    def gather(self) -> None:
+        """Take the gradients of a backward pass off the module, adding them up in float32."""
         for name, parameter in self._live.items():
             if parameter.grad is None:
                 continue
-            if not name.startswith(only):
-                pass
-            elif name in self._gradient:
+            if name in self._gradient:
                 self._gradient[name] += parameter.grad
             else:
                 self._gradient[name] = parameter.grad.float()

@@ -48,7 +48,6 @@ class Phase:
     name: str
     steps: int
     rate: float = 1.0  #: share of the optimiser's rates
-    sight_only: bool = False  #: the image encoder and its projector learn, the rest stays as it is
     labels: int = 0  #: photos to name with the throw-away classifier
     listings: int = 0  #: photos to answer claims about
     claims: int = 6  #: claims for each of them
