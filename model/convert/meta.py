@@ -196,7 +196,7 @@ def convert_meta(
 def size(transformer: Transformer, meta: Meta) -> int:
     """Bytes of all weights."""
     width: int = meta.slices[0]["tok_embeddings.weight"].dtype.itemsize
-    return sum(tensor.numel() for tensor in transformer.state_dict().values()) * width
+    return width * sum(int(tensor.numel()) for tensor in transformer.state_dict().values())
 
 
 def _read_params(path: Path) -> dict[str, Any]:
