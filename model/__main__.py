@@ -1,5 +1,5 @@
-"""`python -m model`: generate, score and describe a checkpoint without the application; train and
-evaluate one.
+"""`python -m model`: generate, score and describe a checkpoint without the application; train,
+evaluate and convert one.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad usage or input,
 130 interrupted. An error is one line that says what to do.
@@ -53,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from model.train.cli import main as train_main  # not loaded to generate
 
         return train_main(words[0], words[1:])
+    if words and words[0] == "convert":
+        from model.convert.cli import main as convert_main
+
+        return convert_main(words[1:])
     arguments = _parser().parse_args(words)
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -175,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
+    verbs.add_parser("convert", help="from Meta's files, to GGUF (its own --help)", add_help=False)
     verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
     verbs.add_parser("evaluate", help="measure a checkpoint (its own --help)", add_help=False)
     return parser

@@ -1,0 +1,202 @@
+"""`python -m model convert`: Meta's files or a checkpoint folder to a checkpoint folder or GGUF.
+
+    python -m model convert META_FOLDER OUT           consolidated.NN.pth to a checkpoint
+    python -m model convert FOLDER OUT                a checkpoint, saved again
+    python -m model convert FOLDER OUT.gguf           for llama.cpp
+
+It refuses to write over what exists, unless told to, and then only over a checkpoint or GGUF file;
+what is not finished leaves nothing behind. Called by `model.__main__`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import CONFIG, load_transformer, save_checkpoint
+from model.convert.errors import ConvertError
+from model.convert.gguf import DTYPES, export_gguf
+from model.convert.meta import VOCABULARY, convert_meta, read_meta
+from model.convert.pickles import weight_files
+
+QUIET_SECONDS = 2.0  #: what takes no longer shows no progress
+
+DTYPES_HF = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+#: What a checkpoint folder has beside its weights and config, and keeps.
+COMPANIONS = (
+    "tokenizer*.json", "special_tokens_map.json", "chat_template.*", "*processor_config.json",
+    "generation_config.json", "profile.json", "README.md", "LICENSE*", "USE_POLICY*",
+)  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit code: 0 done, 2 bad usage or input, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    started = time.monotonic()
+    try:
+        convert(arguments)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    sys.stderr.write(
+        f"{arguments.out}: {_size(_bytes(arguments.out))} in {time.monotonic() - started:.0f} s\n"
+    )
+    return 0
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    source, out = arguments.source, arguments.out
+    to = arguments.to or ("gguf" if out.suffix == ".gguf" else "hf")
+    files = weight_files(source)
+    if not files and not (source / CONFIG).is_file():
+        raise ConvertError(
+            f"{source} is no checkpoint: it has neither {CONFIG} nor Meta's consolidated.00.pth"
+        )
+    if files and to == "gguf":
+        raise ConvertError(
+            f"{source} holds Meta's files: convert them to a checkpoint folder first"
+        )
+    if files and arguments.dtype:
+        raise ConvertError("--dtype is for checkpoints: Meta's weights are kept as they are")
+    _refuse_out(source, out, to, arguments.force)
+    partial = out.with_name(out.name + ".partial")
+    _remove(partial)
+    try:
+        if to == "gguf":
+            _to_gguf(source, partial, arguments.dtype or "bf16")
+        else:
+            partial.mkdir(parents=True)
+            if files:
+                _from_meta(source, partial, files, arguments.context)
+            else:
+                _again(source, partial, arguments.dtype)
+        _remove(out)
+        partial.rename(out)
+    finally:
+        _remove(partial)
+
+
+class Progress:
+    """One line on a terminal's stderr: size done, size in all, time left."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._started = time.monotonic()
+        self._is_shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        elapsed = time.monotonic() - self._started
+        if not sys.stderr.isatty() or elapsed < QUIET_SECONDS:
+            return
+        if done == total:
+            sys.stderr.write("\r\033[K" if self._is_shown else "")
+            return
+        left = elapsed / max(done, 1) * (total - done)
+        sys.stderr.write(
+            f"\r\033[K{self._doing} {_size(done)} of {_size(total)}, {left:.0f} s left"
+        )
+        sys.stderr.flush()
+        self._is_shown = True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model convert",
+        description="Meta's files or a checkpoint folder to a checkpoint folder or a GGUF file.",
+    )
+    parser.add_argument("source", type=Path, metavar="FOLDER", help="a checkpoint, or Meta's files")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder, or file that ends in .gguf")
+    parser.add_argument(
+        "--to", choices=("hf", "gguf"), help="default: gguf if OUT ends so, else a folder"
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="default: bf16 for GGUF, for a folder as it is"
+    )
+    parser.add_argument(
+        "--context", type=int, metavar="N", help="tokens, where Meta's files do not say"
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    return parser
+
+
+def _refuse_out(source: Path, out: Path, to: str, force: bool) -> None:
+    if out.resolve() == source.resolve():
+        raise ConvertError(f"{out} is the source itself: name another OUT")
+    if source.resolve().is_relative_to(out.resolve()):
+        raise ConvertError(f"{out} contains the source: name another OUT")
+    if not out.exists():
+        return
+    if not force:
+        raise ConvertError(f"{out} exists: name another OUT, or replace it with --force")
+    is_ours = out.is_file() if to == "gguf" else (out / CONFIG).is_file() or _is_empty(out)
+    if not is_ours:
+        raise ConvertError(f"{out} is no {'file' if to == 'gguf' else 'checkpoint'}: not replaced")
+
+
+def _from_meta(source: Path, out: Path, files: Sequence[Path], context: int | None) -> None:
+    _refuse_full_disk(out, sum(path.stat().st_size for path in files))
+    meta = read_meta(source)
+    convert_meta(meta, source / VOCABULARY, out, context, Progress("writing"))
+
+
+def _again(source: Path, out: Path, dtype: str | None) -> None:
+    """As our own checkpoints are saved, which is as transformers names things."""
+    if dtype == "q8_0":
+        raise ConvertError("--dtype q8_0 is for GGUF: a checkpoint folder holds f32, bf16 or f16")
+    _refuse_full_disk(out, _bytes(source))
+    save_checkpoint(load_transformer(source, DTYPES_HF[dtype] if dtype else None), out)
+    for pattern in COMPANIONS:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, out / path.name)
+
+
+def _to_gguf(source: Path, out: Path, dtype: str) -> None:
+    _refuse_full_disk(out.parent, _bytes(source) // 2)
+    done = export_gguf(source, out, dtype, Progress("writing"))
+    if done.left_out:
+        sys.stderr.write(
+            f"note: the vision encoder ({done.left_out:,} parameters) is left out; llama.cpp reads "
+            "text only from this file\n"
+        )
+    if done.not_quantised:
+        sys.stderr.write(
+            f"note: {done.not_quantised} tensors have rows that are no multiple of 32 and are f16\n"
+        )
+
+
+def _refuse_full_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConvertError(
+            f"{folder.resolve()} has {_size(free)} free, about {_size(needed)} are needed"
+        )
+
+
+def _bytes(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
