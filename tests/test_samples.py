@@ -32,7 +32,7 @@ def test_the_documents_are_read_over_several_pages(tmp_path: Path) -> None:
 def test_the_first_listing_agrees_with_its_photos_and_the_second_does_not() -> None:
     right, wrong = load().listings
     assert [photo.name for photo in right.photos] == ["banana.jpg"]
-    assert right.attributes == {"colour": "orange"}
+    assert right.attributes == {"颜色": "黄色"}
     assert ([photo.name for photo in wrong.photos], wrong.title) == (
         ["oranges.jpg"],
         "Granny Smith apples",
