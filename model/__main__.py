@@ -23,11 +23,10 @@ from model.config import ConfigError
 from model.describe import Description, Place, describe
 from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
 from model.image import ImageConfigError
+from model.progress import Progress
 from model.prompt import Part, PromptError
 from model.sample import SamplingError
 from model.tokenizer import TokenizerError
-
-QUIET_SECONDS = 2.0  #: what takes no longer shows no progress
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -72,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_generate(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
     started = time.monotonic()
-    prefix = engine.prefill(_parts(arguments), Progress("reading"))
+    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
     read = time.monotonic()
     text = engine.generate(
         prefix,
@@ -93,9 +92,9 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 def run_score(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
-    prefix = engine.prefill(_parts(arguments), Progress("reading"))
+    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
     asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
-    scores = engine.score(prefix, asked, Progress("scoring"))
+    scores = engine.score(prefix, asked, Progress("scoring", in_tokens))
     results = [
         {"continuation": text, "log_probability": score}
         for text, score in zip(arguments.continuation, scores, strict=True)
@@ -114,31 +113,9 @@ def run_describe(arguments: argparse.Namespace) -> None:
     return _say(_description_lines(description))
 
 
-class Progress:
-    """One line on a terminal's stderr with the time left, for what takes more than a moment."""
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._started = time.monotonic()
-        self._is_shown = False
-
-    def __call__(self, done: int, total: int) -> None:
-        elapsed = time.monotonic() - self._started
-        if not sys.stderr.isatty():
-            return
-        if done == total:
-            self._clear()
-        elif elapsed > QUIET_SECONDS and done:
-            left = elapsed / done * (total - done)
-            bar = "#" * (20 * done // total)
-            line = f"{self._doing} [{bar:20}] {done:,}/{total:,} tokens, {left:.0f} s left"
-            sys.stderr.write(f"\r\033[K{line}")
-            sys.stderr.flush()
-            self._is_shown = True
-
-    def _clear(self) -> None:
-        if self._is_shown:
-            sys.stderr.write("\r\033[K")
+def in_tokens(done: int, total: int) -> str:
+    """How far a reading is."""
+    return f"[{'#' * (20 * done // total):20}] {done:,}/{total:,} tokens"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,8 +12,6 @@ import math
 import re
 from collections.abc import Sequence
 
-import bm25s  # type: ignore[import-untyped]
-
 K1 = 1.5  # how soon it stops counting that a term comes again
 B = 0.75  # how much a passage's length counts against it
 
@@ -27,6 +25,9 @@ def matches(passages: Sequence[str], question: str) -> list[float]:
     asked = list(dict.fromkeys(_terms(question)))
     if not asked or not any(words):
         return [0.0] * len(words)
+    # Here, since whoever imports the tasks would load it, and only questions need it.
+    import bm25s  # type: ignore[import-untyped]
+
     index = bm25s.BM25(k1=K1, b=B)
     index.index(words, show_progress=False)
     scores: list[float] = index.get_scores(asked).tolist()

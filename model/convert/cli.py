@@ -24,8 +24,7 @@ from model.convert.errors import ConvertError
 from model.convert.gguf import DTYPES, export_gguf
 from model.convert.meta import VOCABULARY, convert_meta, read_meta
 from model.convert.pickles import weight_files
-
-QUIET_SECONDS = 2.0  #: what takes no longer shows no progress
+from model.progress import Progress
 
 DTYPES_HF = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -86,27 +85,9 @@ def convert(arguments: argparse.Namespace) -> None:
         _remove(partial)
 
 
-class Progress:
-    """One line on a terminal's stderr: size done, size in all, time left."""
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._started = time.monotonic()
-        self._is_shown = False
-
-    def __call__(self, done: int, total: int) -> None:
-        elapsed = time.monotonic() - self._started
-        if not sys.stderr.isatty() or elapsed < QUIET_SECONDS:
-            return
-        if done == total:
-            sys.stderr.write("\r\033[K" if self._is_shown else "")
-            return
-        left = elapsed / max(done, 1) * (total - done)
-        sys.stderr.write(
-            f"\r\033[K{self._doing} {_size(done)} of {_size(total)}, {left:.0f} s left"
-        )
-        sys.stderr.flush()
-        self._is_shown = True
+def in_sizes(done: int, total: int) -> str:
+    """How far a writing is."""
+    return f"{_size(done)} of {_size(total)}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,7 +127,7 @@ def _refuse_out(source: Path, out: Path, to: str, force: bool) -> None:
 def _from_meta(source: Path, out: Path, files: Sequence[Path], context: int | None) -> None:
     _refuse_full_disk(out, sum(path.stat().st_size for path in files))
     meta = read_meta(source)
-    convert_meta(meta, source / VOCABULARY, out, context, Progress("writing"))
+    convert_meta(meta, source / VOCABULARY, out, context, Progress("writing", in_sizes))
 
 
 def _again(source: Path, out: Path, dtype: str | None) -> None:
@@ -162,7 +143,7 @@ def _again(source: Path, out: Path, dtype: str | None) -> None:
 
 def _to_gguf(source: Path, out: Path, dtype: str) -> None:
     _refuse_full_disk(out.parent, _bytes(source) // 2)
-    done = export_gguf(source, out, dtype, Progress("writing"))
+    done = export_gguf(source, out, dtype, Progress("writing", in_sizes))
     if done.left_out:
         sys.stderr.write(
             f"note: the vision encoder ({done.left_out:,} parameters) is left out; llama.cpp reads "

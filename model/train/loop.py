@@ -190,7 +190,7 @@ class Run:
 
     def _vocabulary(self, documents: Any, photos: Any, prompts: Prompts) -> Vocabulary:
         path = self.folder / "tokenizer.json"
-        if not path.exists():
+        if self.crew.leads and not path.exists():
             vocabulary = train_tokenizer(
                 documents,
                 photos,
@@ -200,6 +200,7 @@ class Run:
                 seed=self.recipe.seed,
             )
             vocabulary.save(str(path))
+        self.crew.agree(True)  # the others wait here until it is written
         return Vocabulary.from_file(str(path))
 
     def _transformer(self, start: Path | None) -> Transformer:
@@ -218,9 +219,8 @@ class Run:
             ("passages", self.curriculum.passages),
             ("asks", self.curriculum.asks),
         ):
-            first, count = self._next(kind, self._count(kind, phase))
+            first, count, share = self._next(kind, phase)
             if count:
-                share = count / self._count(kind, phase)
                 rows = draw(first, count, phase)
                 for name, value in self._rows(kind, rows, share, phase).items():
                     losses[name] += value  # tokens and experts are counted over all kinds
@@ -229,20 +229,21 @@ class Run:
         losses["rate"] = rate
         return losses
 
-    def _next(self, kind: str, count: int) -> tuple[int, int]:
-        """This process's rows of the next `count` of a kind: the first one's number, how many."""
-        first = self.drawn[kind]
-        self.drawn[kind] += count
-        return self.crew.part(first, count)
+    def _next(self, kind: str, phase: Phase) -> tuple[int, int, float]:
+        """This process's rows of the step's of a kind: the first one's number, how many, and what
+        share of the step's they are."""
+        whole = self._count(kind, phase)
+        first, count = self.crew.part(self.drawn[kind], whole)
+        self.drawn[kind] += whole
+        return first, count, count / max(1, whole)
 
     def _labels(self, phase: Phase) -> dict[str, float]:
-        first, count = self._next("labels", self._count("labels", phase))
+        first, count, share = self._next("labels", phase)
         if not count:
             return {}
         labelled = self.curriculum.labelled(first, count)
         features = self._encode(labelled.tiles_N3SS)
         loss, right = self._label_loss(features, labelled.labels_N.to(self.device))
-        share = count / self._count("labels", phase)
         torch.autograd.backward(phase.label_weight * loss * share)
         self.optimizer.gather()
         return {"labels": float(loss.detach()), "labels right": right}

@@ -17,10 +17,9 @@ from functools import cached_property
 
 from model.train.documents import Sentence, TextDocument, in_one_line, sentences
 from model.train.listings import UNSEEN, Claim, Listing, unseen_claim
-from model.train.questions import MOST_RIGHT, RUN, Asked
+from model.train.questions import MOST_RIGHT, RUN, STRIDE, Asked
 from model.train.rouge import units
 
-STRIDE = 2  # between the runs that are offered, as in service: any two neighbours stand in one
 MOST_RIVALS = 2  # titles of other listings among the claims of one
 UNCLEAR_SHARE = 0.3  # of the listings, those that are also asked what no photo shows
 MOST_CHARACTERS = 300  # of a claim; the application cuts longer ones

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from model.__main__ import Progress, main
+from model.__main__ import in_tokens, main
 from model.describe import describe
+from model.progress import Progress
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def test_progress_is_silent_for_a_moment_and_then_tells_the_time_left(
     now = [100.0]
     monkeypatch.setattr("model.__main__.time.monotonic", lambda: now[0])
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    progress = Progress("reading")
+    progress = Progress("reading", in_tokens)
     progress(0, 1000)
     now[0] += 1
     progress(100, 1000)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.train.documents import TextDocument, is_chinese, sentences
+from model.train.questions import RUN, STRIDE
 
 PAGE_CHARACTERS = 3_000
-RUN, STRIDE = 3, 2  # sentences of a run, and how many further the next run begins: as in service
 
 
 @dataclass(frozen=True)

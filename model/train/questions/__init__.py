@@ -8,8 +8,8 @@ seed and a number only. Called by the curriculum. Gives None where no document y
 the drawn kind.
 """
 
-from model.train.questions.cuts import RUN
+from model.train.questions.cuts import RUN, STRIDE
 from model.train.questions.numbered import Questions
 from model.train.questions.passages import MOST_RIGHT, Asked
 
-__all__ = ["MOST_RIGHT", "RUN", "Asked", "Questions"]
+__all__ = ["MOST_RIGHT", "RUN", "STRIDE", "Asked", "Questions"]

@@ -11,7 +11,8 @@ import re
 
 from model.train.documents import sentences
 
-RUN = 3  # sentences of a passage that is a run
+RUN = 3  # sentences of a passage that is a run …
+STRIDE = 2  # … and how many further the next one begins in service: any two neighbours stand in one
 LONGEST_RUN = 1500  # characters; further than that sentences are no neighbours
 
 WIDE_LINE_END = re.compile(
