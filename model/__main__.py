@@ -56,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from model.convert.cli import main as convert_main
 
         return convert_main(words[1:])
+    if words and words[0] == "quantize":
+        from model.quantized.cli import main as quantize_main
+
+        return quantize_main(words[1:])
     arguments = _parser().parse_args(words)
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -157,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
     verbs.add_parser("convert", help="from Meta's files, to GGUF (its own --help)", add_help=False)
+    verbs.add_parser("quantize", help="weights in fewer bits (its own --help)", add_help=False)
     verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
     verbs.add_parser("evaluate", help="measure a checkpoint (its own --help)", add_help=False)
     return parser
