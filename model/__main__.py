@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from model.checkpoint import CheckpointError
 from model.config import ConfigError
 from model.describe import Description, Place, describe
 from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
+from model.experts import expert_use, plot, table
 from model.image import ImageConfigError
 from model.progress import Progress
 from model.prompt import Part, PromptError
@@ -117,6 +119,21 @@ def run_describe(arguments: argparse.Namespace) -> None:
     return _say(_description_lines(description))
 
 
+def run_experts(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    documents = [[_read_either(path)] for path in arguments.file]
+    uses = expert_use(engine, documents, Progress("reading", in_tokens))
+    if arguments.plot:
+        try:
+            arguments.plot.write_text(plot(uses, engine.name), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{arguments.plot} cannot be written: {error.strerror}") from None
+    if arguments.json:
+        rows = [{**asdict(use), "experts_in_use": use.experts_in_use} for use in uses]
+        return _say_json({"experts": rows, "model": _model(engine)})
+    return _say(table(uses))
+
+
 def in_tokens(done: int, total: int) -> str:
     """How far a reading is."""
     return f"[{'#' * (20 * done // total):20}] {done:,}/{total:,} tokens"
@@ -160,6 +177,11 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
+    used = _verb(verbs, "experts", run_experts, "which experts texts and images are sent to")
+    used.add_argument(
+        "file", type=Path, nargs="+", metavar="TEXT-OR-IMAGE", help="read one after another"
+    )
+    used.add_argument("--plot", type=Path, metavar="FILE", help="write a heat map as SVG")
     verbs.add_parser("convert", help="from Meta's files, to GGUF (its own --help)", add_help=False)
     verbs.add_parser("quantize", help="weights in fewer bits (its own --help)", add_help=False)
     verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
@@ -231,6 +253,16 @@ def _read_image(path: Path) -> Image.Image:
             return image.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _read_either(path: Path) -> Part:
+    """UTF-8 text, or else an image."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return _read_image(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _model(engine: Engine) -> dict[str, str]:
