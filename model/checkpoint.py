@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,6 +39,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MAX_SHARD_BYTES = 5 * 10**9  # the limit that published checkpoints keep to
+MAX_HEADER_BYTES = 10**8  # the limit that safetensors keeps to
 READABLE = (torch.float32, torch.bfloat16, torch.float16)
 
 #: What safetensors calls the types of a checkpoint's tensors.
@@ -169,7 +170,7 @@ def load_transformer(
     shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
     headers = _headers(folder)
     quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
-    _require_memory(folder, headers, quantized, dtype, torch.device(device))
+    _require_memory(folder, Sizes.told(headers, quantized), dtype, torch.device(device))
     weights: dict[str, Tensor] = {}
     extra: list[str] = []
     for name, tensor in _stored_tensors(folder):
@@ -195,6 +196,40 @@ def load_transformer(
     few_bits = {n: tensor for n, tensor in transformer.state_dict().items() if not tensor.is_meta}
     transformer.load_state_dict({**weights, **few_bits}, strict=True, assign=True)
     return transformer.eval()
+
+
+class Sizes(NamedTuple):
+    """How large the weights of a checkpoint are, told by its files' headers."""
+
+    floats: dict[torch.dtype, int]  #: how many numbers of each type are not quantized
+    few_bits: int  #: bytes of all that is quantized
+
+    @classmethod
+    def told(cls, headers: Mapping[str, Header], quantized: QuantizedWeights) -> Sizes:
+        floats: dict[torch.dtype, int] = {}
+        few_bits = 0
+        for name, header in headers.items():
+            if name in quantized:
+                few_bits += header.nbytes
+            else:
+                floats[header.dtype] = floats.get(header.dtype, 0) + header.numbers
+        return cls(floats, few_bits)
+
+    def bytes_in(self, dtype: torch.dtype | None) -> int:
+        """In memory; None: as they are stored."""
+        floats = sum(n * (dtype or stored).itemsize for stored, n in self.floats.items())
+        return floats + self.few_bits
+
+
+def weights_bytes(folder: Path | str, dtype: torch.dtype) -> int:
+    """Bytes of the folder's weights in memory; none of them is read."""
+    config, headers = load_config(folder), _headers(Path(folder))
+    with torch.device("meta"), Uninitialised():
+        transformer = Transformer(config)
+    ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
+    shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
+    quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
+    return Sizes.told(headers, quantized).bytes_in(dtype)
 
 
 def save_checkpoint(
@@ -265,41 +300,47 @@ def _translate(name: str, table: Mapping[str, str]) -> str:
 
 
 def _headers(folder: Path) -> dict[str, Header]:
-    """What the files say of their tensors; no weight is read."""
+    """What the files say of their tensors. They are not mapped, as safetensors does: where one is
+    larger than the memory, that is refused without a word about what is needed."""
     headers: dict[str, Header] = {}
     for path in _weight_files(folder):
-        with _opened(path) as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict, cannot be iterated
-                told = file.get_slice(name)
-                dtype = STORED_TYPES.get(told.get_dtype())
-                if dtype is None:
-                    raise CheckpointError(
-                        f"{path}: tensor {name} is stored as {told.get_dtype()}, which is not known"
-                    )
-                headers[name] = Header(dtype, tuple(told.get_shape()))
+        for name, told in _read_header(path).items():
+            dtype = STORED_TYPES.get(told["dtype"])
+            if dtype is None:
+                raise CheckpointError(
+                    f"{path}: tensor {name} is stored as {told['dtype']}, which is not known"
+                )
+            headers[name] = Header(dtype, tuple(told["shape"]))
     return headers
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Of a safetensors file: its length in eight bytes, then JSON by name of tensor."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            told = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
+        except ValueError:
+            told = None
+    if not isinstance(told, dict):
+        raise CheckpointError(f"{path} is not a readable safetensors file: copy it again")
+    return {name: tensor for name, tensor in told.items() if name != "__metadata__"}
 
 
 def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     seen: dict[str, str] = {}
     for path in _weight_files(folder):
-        with _opened(path) as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict, cannot be iterated
-                if name in seen:
-                    raise CheckpointError(
-                        f"{folder}: tensor {name} is in {seen[name]} and in {path.name}"
-                    )
-                seen[name] = path.name
-                yield name, file.get_tensor(name)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict, cannot be iterated
+                    if name in seen:
+                        raise CheckpointError(
+                            f"{folder}: tensor {name} is in {seen[name]} and in {path.name}"
+                        )
+                    seen[name] = path.name
+                    yield name, file.get_tensor(name)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 @contextmanager
@@ -312,21 +353,14 @@ def _layout_of(folder: Path) -> Iterator[None]:
 
 
 def _require_memory(
-    folder: Path,
-    headers: Mapping[str, Header],
-    quantized: QuantizedWeights,
-    dtype: torch.dtype | None,
-    device: torch.device,
+    folder: Path, sizes: Sizes, dtype: torch.dtype | None, device: torch.device
 ) -> None:
-    few_bits = sum(header.nbytes for name, header in headers.items() if name in quantized)
-    floats = [header for name, header in headers.items() if name not in quantized]
-    need = few_bits + sum(header.numbers * (dtype or header.dtype).itemsize for header in floats)
-    free = free_bytes(device)
+    need, free = sizes.bytes_in(dtype), free_bytes(device)
     if need > free:
+        remedy = what_fits(need, free, sum(sizes.floats.values()), sizes.few_bits)
         raise CheckpointError(
             f"{folder}: the weights need {need / 2**30:,.1f} GiB, {device} has "
-            f"{free / 2**30:,.1f} GiB free: "
-            + what_fits(need, free, sum(header.numbers for header in floats), few_bits)
+            f"{free / 2**30:,.1f} GiB free: {remedy}"
         )
 
 

@@ -1,6 +1,7 @@
-"""What a checkpoint is and what it needs, told from its config alone: no weight is read.
+"""What a checkpoint is and what it needs, told from its config: no weight is read.
 
-Also of a model of the family that is not on this machine, by its name in `presets`.
+Of a quantized checkpoint, the files tell the sizes of their tensors. Also of a model of the family
+that is not on this machine, by its name in `presets`.
 Called by: `python -m model describe`.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from model.checkpoint import Uninitialised, load_config
+from model.checkpoint import weights_bytes as stored_bytes
 from model.config import ModelConfig, TextConfig
 from model.memory import GPU_GIGABYTES, devices, gpus_needed
 from model.moe import Experts
@@ -43,7 +45,7 @@ class Description:
     experts: int  #: routed experts in a mixture-of-experts layer
     tokens_per_tile: int  #: of an image; 0 for a checkpoint that reads text only
     dtype: str
-    weights_bytes: int  #: in memory, in this dtype
+    weights_bytes: int  #: in memory, in this dtype but for what is quantized
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
     devices: tuple[Place, ...]  #: of this machine
@@ -63,6 +65,8 @@ def describe(
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
     weights_bytes = parameters * dtype.itemsize
+    if config.quantization is not None:
+        weights_bytes = stored_bytes(folder_or_name, dtype)
     cache_bytes = _cache_bytes(config.text, tokens, dtype)
     need = weights_bytes + cache_bytes
     vision = sum(_count(part) for part in (transformer.vision, transformer.projector) if part)

@@ -42,7 +42,7 @@ IDS = torch.arange(20, 60)[None]  # no control tokens
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat, no, yes 文件 圖片. " * 200, encoding="utf-8")
+    path.write_text("the cat sat on the mat, no, yes 文件 圖片. " * 40, encoding="utf-8")
     return path
 
 
@@ -123,11 +123,21 @@ def test_the_perplexity_before_and_after_is_told(
     assert told["perplexity"]["before"] > 1
     assert told["perplexity"]["after"] != told["perplexity"]["before"]
     assert told["bytes"] < told["bytes_before"]
-    assert main([*words, "--force"]) == 0
-    assert "perplexity" in capsys.readouterr().out
     plain = load_transformer(tiny_checkpoint).blocks[0].attention_norm.weight
     moved = load_transformer(tmp_path / "out").blocks[0].attention_norm.weight
     assert not torch.equal(plain, moved)  # the sample was used
+
+
+def test_describe_tells_the_bytes_of_quantized_weights(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = quantized(tiny_checkpoint, tmp_path / "out", "8")
+    capsys.readouterr()
+    assert main(["describe", str(out), "--dtype", "float32", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    loaded = load_transformer(out, torch.float32).state_dict().values()
+    shapes = 2 * 8 * sum(n.endswith("weight_shape") for n in load_file(out / WEIGHTS))
+    assert told["weights_bytes"] == sum(tensor.nbytes for tensor in loaded) + shapes
 
 
 def test_what_cannot_be_quantized_is_refused(
