@@ -371,7 +371,7 @@ class TextConfig:
     def _to_dense_hf(self) -> dict[str, Any]:
         keys = _CROSS_KEYS - {"head_dim"} if self.has_cross_attention else _DENSE_KEYS
         values = {key: value for key, value in _to_hf(self).items() if key in keys}
-        fixed = {"hidden_act": "silu"}
+        fixed: dict[str, Any] = {"hidden_act": "silu"}
         if not self.has_cross_attention:
             fixed |= {"attention_bias": False, "mlp_bias": False}
         return {"model_type": self.model_type, **values, **fixed}

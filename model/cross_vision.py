@@ -96,7 +96,8 @@ class TileEmbedding(nn.Module):
 
     def forward(self, shape: int) -> Tensor:
         """(M, D)"""
-        return self.embedding.weight[shape].unflatten(0, (self.tiles, -1)) * self.gate.tanh()
+        tile_MD = torch.unflatten(self.embedding.weight[shape], 0, (self.tiles, -1))
+        return tile_MD * self.gate.tanh()
 
 
 class PositionEmbedding(nn.Module):

@@ -1,10 +1,11 @@
 """The decoder of every Llama, as its config says. Llama 4: chunked and global attention layers and
 mixtures of experts, and image features in the places of patch tokens (early fusion). LLaMA 1 to 3:
-global layers with RoPE, dense feed-forward layers, text only. Llama 3.2 Vision: the same, and layers
-of cross-attention that look at image features (`cross_attention`).
+global layers with RoPE, dense feed-forward layers, text only. Llama 3.2 Vision: these, and layers
+of cross-attention that look at image features.
 
-It refuses images that do not fill the patch tokens exactly, or are not one for each image token. Called by `engine` and `train`; made by
-`checkpoint`. Holds weights only: what has been read lives in the `Cache` that is passed in.
+It refuses images that do not fill the patch tokens exactly, or are not one for each image token.
+Called by `engine` and `train`; made by `checkpoint`. Holds weights only: what has been read lives
+in the `Cache` that is passed in.
 
 Letters: B batch, T tokens, D model width, N tiles or tokens, S pixels per side, V image features or
 vocabulary, E experts.
