@@ -188,6 +188,9 @@ def resize(pixels_3HW: Tensor, size: Size) -> Tensor:
     """Bilinear with antialiasing, to whole grey levels (uint8), as torchvision resizes tensors."""
     if tuple(pixels_3HW.shape[1:]) == tuple(size):
         return pixels_3HW
+    if size.width == 1 < size.height:  # torch 2.13 is wrong about columns, and right about rows
+        rows_3WH = resize(pixels_3HW.transpose(1, 2), Size(size.width, size.height))
+        return rows_3WH.transpose(1, 2)
     resized_13HW = F.interpolate(
         pixels_3HW[None].float(), tuple(size), mode="bilinear", antialias=True, align_corners=False
     )
