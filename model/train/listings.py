@@ -58,6 +58,7 @@ LARGEST_SIDE = (
     1536  # pixels: no tile of a checkpoint shows more, and a camera's photo takes seconds
 )
 MOST_PHOTOS = 12  # of a listing, as in service
+FEWEST_RIVALS = 3  # wrong names of a photo's product
 CONSISTENT, INCONSISTENT = LABELS = ("consistent", "inconsistent")
 CATEGORY_COLUMNS = ("category", "product category", "类别", "类目", "分类", "品类")
 RESULT_COLUMNS = ("verdict", "score", "refuted", "claims", "error")  # of an earlier run
@@ -203,17 +204,23 @@ class Catalogue:
 
     def claims(self, photo: Photo, count: int, chance: random.Random) -> list[Claim]:
         """`count` claims about a photo: its name among wrong ones, then others at random."""
-        claims = self._names(photo, chance)
+        claims = self._names(photo, max(FEWEST_RIVALS, 2 * count // 3), chance)
         makers = [self._description, self._category, _colour, _unseen]
         while len(claims) < count:
             maker = chance.choices(makers, weights=(4, 3, 3, 1))[0]
             claims += maker(photo, chance)
         return claims[:count]
 
-    def _names(self, photo: Photo, chance: random.Random) -> list[Claim]:
+    def _names(self, photo: Photo, rivals: int, chance: random.Random) -> list[Claim]:
+        """The photo's product, and up to `rivals` that it is not."""
         lang = _language(chance)
         attribute = chance.choice(TITLES[lang])
-        kinds = ["same category", "other category", chance.choice(("same category", "same source"))]
+        kinds = [
+            ("same category", "other category", chance.choice(("same category", "same source")))[
+                i % 3
+            ]
+            for i in range(rivals)
+        ]
         wrong = [self.other_product(photo, kind, chance) for kind in kinds]
         wrong = [name or self.other_product(photo, "other category", chance) for name in wrong]
         style = chance.randrange(6)
