@@ -222,7 +222,9 @@ class Curriculum:
             question = self.prompts["check_listing"]["question"].format(
                 attribute=claim.attribute, claim=claim.text
             )
-            self._branch(row, question, self._truths[claim.truth], _claim_rank(claim), chance)
+            label = self.catalogue.products.index(claim.product) if claim.product else -1
+            answer = self._truths[claim.truth]
+            self._branch(row, question, answer, _claim_rank(claim), chance, label)
         return row
 
     def _summary(self, number: int, phase: Phase) -> Row | None:
@@ -309,14 +311,20 @@ class Curriculum:
         return Row(opened.token_ids, opened.tiles_N3SS)
 
     def _branch(
-        self, row: Row, question: str, answer: str, rank: float | None, chance: random.Random
+        self,
+        row: Row,
+        question: str,
+        answer: str,
+        rank: float | None,
+        chance: random.Random,
+        label: int = -1,
     ) -> int:
         tokens = ask(question, self.tokenizer)
         right = self._token[answer]
         shown = chance.random() < ANSWERED_SHARE
         start = row.add_branch([*tokens, right, *end_turn(self.tokenizer)] if shown else tokens)
         at = start + len(tokens) - 1
-        row.answers.append(Answer(at, right, group=1, rank=rank))
+        row.answers.append(Answer(at, right, group=1, rank=rank, label=label))
         if shown:
             row.predictions.append(at + 1)
         return start

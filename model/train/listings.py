@@ -103,14 +103,16 @@ class Listing:
 @dataclass(frozen=True)
 class Claim:
     """A statement about a photo. `truth`: 'yes', 'no' or 'unclear'; `rivals`: same group number
-    means the same attribute about the same photo, of which exactly one holds (0: none). `kind`: the
-    property that a claim about a drawn picture is about."""
+    means the same attribute about the same photo, of which exactly one holds (0: none). `product`:
+    the one that the claim names. `kind`: the property that a claim about a drawn picture is
+    about."""
 
     attribute: str
     text: str
     truth: str
     rivals: int = 0
     kind: str = ""
+    product: str = ""
 
 
 def read_photos(data: Path, split: str) -> list[Photo]:
@@ -224,10 +226,10 @@ class Catalogue:
         wrong = [self.other_product(photo, kind, chance) for kind in kinds]
         wrong = [name or self.other_product(photo, "other category", chance) for name in wrong]
         style = chance.randrange(6)
-        names = dict.fromkeys(name for name in wrong if name)
+        truths = dict.fromkeys((name for name in wrong if name), "no") | {photo.product: "yes"}
         return [
-            Claim(attribute, self._title(photo.product, lang, style), "yes", rivals=1),
-            *(Claim(attribute, self._title(name, lang, style), "no", rivals=1) for name in names),
+            Claim(attribute, self._title(name, lang, style), truth, rivals=1, product=name)
+            for name, truth in truths.items()
         ]
 
     def _title(self, product: str, lang: str, style: int) -> str:
@@ -324,8 +326,8 @@ _HUES = (
 def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
     """A random crop, mirror image, light and erased patch of a photo. Hues stay as they are."""
     width, height = picture.size
-    share = chance.uniform(0.6, 1.0) ** 0.5
-    stretch = chance.uniform(0.85, 1.18)
+    share = chance.uniform(0.4, 1.0) ** 0.5
+    stretch = chance.uniform(0.8, 1.25)
     wide = min(width, max(16, round(width * share * stretch)))
     high = min(height, max(16, round(height * share / stretch)))
     left, top = chance.randint(0, width - wide), chance.randint(0, height - high)
@@ -334,10 +336,10 @@ def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if chance.random() < 0.15:
         picture = picture.rotate(chance.uniform(-12, 12), Image.Resampling.BILINEAR)
-    picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.7, 1.3))
-    picture = ImageEnhance.Contrast(picture).enhance(chance.uniform(0.75, 1.25))
-    picture = ImageEnhance.Color(picture).enhance(chance.uniform(0.7, 1.3))
-    if chance.random() < 0.2:
+    picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.6, 1.4))
+    picture = ImageEnhance.Contrast(picture).enhance(chance.uniform(0.65, 1.4))
+    picture = ImageEnhance.Color(picture).enhance(chance.uniform(0.6, 1.4))
+    if chance.random() < 0.35:
         _erase(picture, chance)
     return picture
 

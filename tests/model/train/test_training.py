@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,10 @@ import torch
 
 import model
 from model.train.cli import main
-from model.train.loop import Run, rank_loss
+from model.train.loop import Run, rank_loss, softened
 from model.train.optimizer import orthogonalise, rate_at
 from model.train.recipe import Recipe, RecipeError, read_recipe
+from model.train.rows import Answer, Row, collate
 
 RECIPES = Path(__file__).parents[3] / "model" / "recipes"
 
@@ -115,6 +117,19 @@ def test_orthogonalised_matrices_have_like_singular_values() -> None:
     singular = torch.linalg.svdvals(orthogonalise(stack, torch.float32))
     assert singular.min() > 0.5
     assert singular.max() < 1.4
+
+
+def test_half_of_what_names_should_get_is_what_the_classifier_gives_them() -> None:
+    rows = [Row([1, 1]), Row([1, 1])]
+    for row, answers in zip(rows, ([(2, 1.0), (0, 0.0), (-1, None)], [(1, 1.0)]), strict=True):
+        for label, rank in answers:
+            start = row.add_branch([1, 1])
+            row.answers.append(Answer(start, 1, group=1, rank=rank, label=label))
+    rows[0].labels, rows[1].labels = [2, 2], [1]
+    logits = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0], [0.0, 5.0, 0.0]])
+    likely = 1 / (1 + math.exp(-2.0))  # of two photos the mean of logits counts
+    expected = [0.5 + 0.5 * likely, 0.5 - 0.5 * likely, -1.0, 1.0]
+    assert softened(collate(rows), logits).tolist() == pytest.approx(expected)
 
 
 def test_the_rank_loss_is_least_when_margins_give_the_shares() -> None:
