@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,23 @@ def test_an_empty_folder_becomes_a_checkpoint_that_loads_and_answers(
     assert "Measured on the `val` split" in shown
     assert "| papers | ROUGE-1 |" in shown
     assert "listings" not in shown
+
+
+def test_a_run_that_is_told_to_stop_saves_and_makes_no_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "model", "train", "--config", str(RECIPES / "tiny.toml")]
+    command += ["--data", str(data), "--run", str(tmp_path / "run"), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert any("step " in line for line in process.stdout)
+        process.terminate()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert "stopped after step" in rest
+    assert (tmp_path / "run" / "state.pt").exists()
+    assert not out.exists()
 
 
 def test_a_mistyped_key_is_refused_by_name(tmp_path: Path) -> None:
