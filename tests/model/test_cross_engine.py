@@ -131,6 +131,23 @@ def test_an_answer_is_the_likeliest_and_leaves_the_prefix(engine: model.Engine) 
     assert engine.score(prefix, [("is it?", answer) for answer in answers]) == before
 
 
+def test_a_turn_is_llama_3s_with_one_token_for_an_image(engine: model.Engine) -> None:
+    tokenizer = engine.tokenizer
+    opened = open_turn([picture(40, 16, 2), "the cat"], tokenizer, engine.image_processor)
+    user, assistant = (
+        [
+            tokenizer.id("<|start_header_id|>"), *tokenizer.encode(role),
+            tokenizer.id("<|end_header_id|>"), *tokenizer.encode("\n\n"),
+        ]
+        for role in ("user", "assistant")
+    )  # fmt: skip
+    said = [tokenizer.id("<|image|>"), *tokenizer.encode("the cat sat?")]
+    ended = [tokenizer.id("<|eot_id|>"), *assistant]
+    expected = [tokenizer.id("<|begin_of_text|>"), *user, *said, *ended]
+    assert opened.token_ids + ask(" sat?", tokenizer) == expected
+    assert opened.grids == ((1, 3),)
+
+
 def test_an_image_takes_one_token_and_the_prefix_holds_its_features(engine: model.Engine) -> None:
     blind, seeing = engine.prefill(["the cat"]), engine.prefill(["the cat", picture(16, 16, 1)])
     assert seeing.length == blind.length + 1
