@@ -172,7 +172,7 @@ def own_stack(settings: Settings) -> Iterator[None]:
     from mmapp.stack import Stack
 
     with Stack(settings, on_event=tell_event) as stack:
-        with working(f"Loading {settings.checkpoint.name}"):
+        with working(f"Loading {settings.engine_model or settings.checkpoint.name}"):
             stack.wait_ready(READY_S)
         yield
 

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mmapp import tasks
 from mmapp.checkpoints import answering
 from mmapp.config import Settings
 from mmapp.errors import CheckpointProblem
+from mmapp.types import MediaType, SummarizeParams, TaskName
+from tests.tasks.fakes import Reports, document, quotes_stand, text_page
 from workers.remote import RemoteEngine, RemoteError, beginnings
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -31,6 +34,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.script: list[Answer] = []
+        self.otherwise: Answer = reply({}, 500)
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.keys: list[str | None] = []
         outer = self
@@ -46,7 +50,7 @@ class Scripted:
                 outer.keys.append(self.headers["Authorization"])
                 if self.path == "/tokenize":
                     return reply({"tokens": body["content"].split()})(self)
-                return outer.script.pop(0)(self)
+                return (outer.script.pop(0) if outer.script else outer.otherwise)(self)
 
             def log_message(self, *args: Any) -> None:
                 """Quiet."""
@@ -264,6 +268,21 @@ def test_what_stands_for_the_weights(engine: RemoteEngine, server: Scripted) -> 
         answering(here, here, server.url, "")
     with pytest.raises(RemoteError, match="has no model other: set MMAPP_ENGINE_MODEL to one of l"):
         RemoteEngine(server.url, "other")
+
+
+def test_a_summary_is_made_at_a_server(engine: RemoteEngine, server: Scripted) -> None:
+    def judge(handler: BaseHTTPRequestHandler) -> None:
+        question = server.asked[-1][1]["messages"][0]["content"][-1]["text"]
+        first_tokens(**{"yes": -0.1, "no": -2.5} if "Honey" in question else {"no": -0.1})(handler)
+
+    server.otherwise = judge
+    page = text_page(1, "Bees live in cities too. Honey was found in every second hive. It rains.")
+    inputs = document(page, media_type=MediaType.TEXT)
+    params = SummarizeParams(inputs.document.sha256, 1)
+    payload = tasks.run(TaskName.SUMMARIZE, engine, inputs, params, Reports())
+    (sentence,) = payload["summary"]
+    assert sentence["text"] == "Honey was found in every second hive."
+    assert quotes_stand(payload, [page])
 
 
 def test_settings_make_the_engine(server: Scripted) -> None:
