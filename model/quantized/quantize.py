@@ -24,7 +24,7 @@ from model.quantized.layers import (
     replace,
     stack,
 )
-from model.quantized.rounding import Precision, round_matrix
+from model.quantized.rounding import Precision, RoundingError, round_matrix
 from model.transformer import Block, Transformer
 
 OnLayer = Callable[[int, int], None]  #: layers done, layers in all
@@ -39,12 +39,16 @@ def quantize(
 ) -> None:
     """Replace the matrices of all blocks; `sample_BT` is token ids, in rows of one length.
 
-    Scales get the dtype that the block's weights had.
+    Scales get the dtype that the block's weights had. Refuses models with cross-attention.
     """
-    total = len(transformer.blocks)
+    blocks = [block for block in transformer.blocks if isinstance(block, Block)]
+    total = len(blocks)
+    if total < len(transformer.blocks):
+        raise RoundingError(
+            "layers of cross-attention cannot be quantized here: use a checkpoint without them"
+        )
     x_BTD = None if sample_BT is None else transformer.embed(sample_BT).float()
-    for done, block in enumerate(transformer.blocks):
-        assert isinstance(block, Block)
+    for done, block in enumerate(blocks):
         on_layer(done, total)
         dtype = block.attention_norm.weight.dtype
         _copy_in_float32(block)
