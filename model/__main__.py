@@ -21,8 +21,17 @@ from PIL import Image
 from model.checkpoint import CheckpointError
 from model.config import ConfigError
 from model.describe import Description, Place, describe
-from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
+from model.engine import (
+    Continuation,
+    Engine,
+    EngineError,
+    choose_cache_dtype,
+    choose_device,
+    choose_dtype,
+    load,
+)
 from model.image import ImageConfigError
+from model.pages import CACHE_DTYPES
 from model.progress import Progress
 from model.prompt import Part, PromptError
 from model.sample import SamplingError
@@ -107,7 +116,8 @@ def run_score(arguments: argparse.Namespace) -> None:
 
 def run_describe(arguments: argparse.Namespace) -> None:
     dtype = choose_dtype(arguments.dtype, choose_device(arguments.device))
-    description = describe(arguments.folder, dtype, arguments.context)
+    cache_dtype = choose_cache_dtype(arguments.cache_dtype, dtype)
+    description = describe(arguments.folder, dtype, arguments.context, cache_dtype)
     if arguments.json:
         return _say_json(description.as_json())
     return _say(_description_lines(description))
@@ -175,6 +185,10 @@ def _verb(
     verb.set_defaults(run=run)
     verb.add_argument("folder", type=Path, metavar="FOLDER", help=folder)
     verb.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    verb.add_argument(
+        "--cache-dtype", default="auto", metavar="DTYPE",
+        help=f"of what was read: auto (as computed), {', '.join(CACHE_DTYPES)}",
+    )  # fmt: skip
     verb.add_argument("--device", default="auto", help="auto, cpu or cuda")
     verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return verb
@@ -199,7 +213,12 @@ def _positive(word: str) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> Engine:
-    return load(arguments.folder, arguments.dtype, arguments.device)
+    return load(
+        arguments.folder,
+        arguments.dtype,
+        arguments.device,
+        cache_dtype=arguments.cache_dtype,
+    )
 
 
 def _parts(arguments: argparse.Namespace) -> list[Part]:
@@ -246,7 +265,8 @@ def _description_lines(d: Description) -> str:
         f"vocabulary   {d.vocabulary:,} tokens",
         f"context      {d.context_length:,} tokens",
         f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
-        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in {d.dtype}",
+        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in "
+        f"{d.cache_dtype}",
         *(f"here         {_place_line(place)}" for place in d.devices),
         f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
         f"layers       {len(d.layers)}",
@@ -256,6 +276,12 @@ def _description_lines(d: Description) -> str:
         last = place + len(list(same)) - 1
         lines.append(f"  {place}-{last}: {kind}" if last > place else f"  {place}: {kind}")
         place = last + 1
+    lines.append(f"cache by context, in {d.cache_dtype}; in brackets if all layers held everything")
+    lines += [
+        f"  {context.tokens:>10,} tokens {_mebibytes(context.cache_bytes):>15}"
+        f"  ({_mebibytes(context.cache_bytes_in_full)})"
+        for context in d.contexts
+    ]
     return "\n".join(lines) + "\n"
 
 

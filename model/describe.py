@@ -6,18 +6,22 @@ Called by: `python -m model describe`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from model.cache import cache_bytes
 from model.checkpoint import Uninitialised, load_config
 from model.config import ModelConfig, TextConfig
 from model.memory import GPU_GIGABYTES, devices, gpus_needed
 from model.moe import Experts
 from model.presets import preset
 from model.transformer import Transformer
+
+CONTEXTS = (8_192, 131_072, 10**6, 3 * 10**6, 10**7)  #: tokens
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,15 @@ class Place:
     name: str
     memory_bytes: int
     fits: bool  #: weights and cache, with a tenth of the memory left
+
+
+@dataclass(frozen=True)
+class Context:
+    """What so many tokens cost."""
+
+    tokens: int
+    cache_bytes: int  #: keys and values; a layer that attends in chunks holds one chunk
+    cache_bytes_in_full: int  #: as if every layer held every token
 
 
 @dataclass(frozen=True)
@@ -44,8 +57,10 @@ class Description:
     tokens_per_tile: int  #: of an image; 0 for a checkpoint that reads text only
     dtype: str
     weights_bytes: int  #: in memory, in this dtype
+    cache_dtype: str
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
+    contexts: tuple[Context, ...]  #: more and more tokens, up to the whole context
     devices: tuple[Place, ...]  #: of this machine
     gpus_needed: dict[str, int]  #: by their memory: how many hold weights and cache between them
 
@@ -54,17 +69,21 @@ class Description:
 
 
 def describe(
-    folder_or_name: str | Path, dtype: torch.dtype, cache_tokens: int | None
+    folder_or_name: str | Path,
+    dtype: torch.dtype,
+    cache_tokens: int | None,
+    cache_dtype: torch.dtype | None = None,
 ) -> Description:
-    """Reads config.json, or the preset; `cache_tokens` is the whole context unless given."""
+    """Reads config.json, or the preset; `cache_tokens` is the whole context unless given, and
+    `cache_dtype` is `dtype`."""
     config = _config(Path(folder_or_name))
     with torch.device("meta"), Uninitialised():
         transformer = Transformer(config)
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
     weights_bytes = parameters * dtype.itemsize
-    cache_bytes = _cache_bytes(config.text, tokens, dtype)
-    need = weights_bytes + cache_bytes
+    kept = cache_dtype or dtype
+    need = weights_bytes + cache_bytes(config.text, tokens, kept)
     vision = sum(_count(part) for part in (transformer.vision, transformer.projector) if part)
     return Description(
         name=Path(folder_or_name).resolve().name,
@@ -78,8 +97,10 @@ def describe(
         tokens_per_tile=_tokens_per_tile(config),
         dtype=str(dtype).removeprefix("torch."),
         weights_bytes=weights_bytes,
+        cache_dtype=str(kept).removeprefix("torch."),
         cache_tokens=tokens,
-        cache_bytes=cache_bytes,
+        cache_bytes=cache_bytes(config.text, tokens, kept),
+        contexts=tuple(_contexts(config.text, kept)),
         devices=tuple(Place(d.name, d.memory_bytes, d.fits(need)) for d in devices()),
         gpus_needed={f"{size} GB": gpus_needed(need, size) for size in GPU_GIGABYTES},
     )
@@ -104,6 +125,13 @@ def _idle(transformer: Transformer, text: TextConfig) -> int:
     return experts // text.num_local_experts * (text.num_local_experts - text.num_experts_per_tok)
 
 
+def _contexts(text: TextConfig, dtype: torch.dtype) -> Iterator[Context]:
+    whole = text.max_position_embeddings
+    for tokens in (*(some for some in CONTEXTS if some < whole), whole):
+        in_full = cache_bytes(text, tokens, dtype, in_full=True)
+        yield Context(tokens, cache_bytes(text, tokens, dtype), in_full)
+
+
 def _kind(text: TextConfig, layer: int) -> str:
     chunk = text.chunk(layer)
     sight = "global" if chunk is None else f"chunks of {chunk:,}"
@@ -115,9 +143,3 @@ def _kind(text: TextConfig, layer: int) -> str:
 
 def _tokens_per_tile(config: ModelConfig) -> int:
     return config.vision.tokens_per_tile if config.vision else 0
-
-
-def _cache_bytes(text: TextConfig, tokens: int, dtype: torch.dtype) -> int:
-    """A layer that attends in chunks holds one chunk at most."""
-    held = sum(min(tokens, text.chunk(n) or tokens) for n in range(text.num_hidden_layers))
-    return held * 2 * text.num_key_value_heads * text.head_dim * dtype.itemsize

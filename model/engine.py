@@ -26,6 +26,7 @@ from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
 from model.image import ImageProcessor
+from model.pages import CACHE_DTYPES
 from model.prompt import Part, Prompt, ask, open_turn, reply
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
@@ -58,7 +59,7 @@ class CheckpointMismatch(EngineError):
 
 
 class Prefix:
-    """A prefilled prompt: what the model remembers of it. A value that only `clone` copies."""
+    """A prefilled prompt: what the model remembers of it. A clone shares what both remember."""
 
     def __init__(self, cache: Cache, last_D: Tensor) -> None:
         self.cache = cache
@@ -74,7 +75,7 @@ class Prefix:
         return self.cache.nbytes
 
     def clone(self) -> Prefix:
-        return Prefix(self.cache.clone(), self.last_D.clone())
+        return Prefix(self.cache.clone(), self.last_D)
 
 
 class Piece(NamedTuple):
@@ -89,17 +90,21 @@ def load(
     dtype: str = "auto",
     device: str = "auto",
     *,
+    cache_dtype: str = "auto",
     piece_tokens: int = PIECE_TOKENS,
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
 
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
-    is the GPU if there is one. A folder of weights without a tokenizer.json gives `logits` and
-    nothing else.
+    is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
+    "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
+    memory of bfloat16. A folder of weights without a tokenizer.json gives `logits`, nothing else.
     """
     chosen_device = choose_device(device)
-    transformer = load_transformer(folder, choose_dtype(dtype, chosen_device), chosen_device)
-    engine = Engine(Path(folder), transformer, piece_tokens=piece_tokens)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
+    transformer = load_transformer(folder, chosen_dtype, chosen_device)
+    engine = Engine(Path(folder), transformer, cache_dtype=kept_dtype, piece_tokens=piece_tokens)
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
     return engine
@@ -113,6 +118,7 @@ class Engine:
         folder: Path,
         transformer: Transformer,
         *,
+        cache_dtype: torch.dtype | None = None,  #: None: that of the weights
         piece_tokens: int = PIECE_TOKENS,
     ) -> None:
         self.folder = folder
@@ -122,6 +128,7 @@ class Engine:
         self._text = transformer.config.text
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
+        self._cache_dtype = cache_dtype or weight.dtype
 
     def prepare(self) -> None:
         """Read what text and images need now, so that a wrong folder is told at once."""
@@ -154,6 +161,11 @@ class Engine:
         return str(self._dtype).removeprefix("torch.")
 
     @property
+    def cache_dtype(self) -> str:
+        """How keys and values of what was read are kept: a name among `CACHE_DTYPES`."""
+        return next(name for name, dtype in CACHE_DTYPES.items() if dtype == self._cache_dtype)
+
+    @property
     def device(self) -> str:
         return str(self._device)
 
@@ -184,7 +196,7 @@ class Engine:
         """
         prompt = open_turn(parts, self.tokenizer, self.image_processor)
         self._require_room(len(prompt.token_ids))
-        cache = Cache(self._text, 1, self._dtype, self._device)
+        cache = Cache(self._text, 1, self._cache_dtype, self._device)
         return Prefix(cache, self._read(cache, prompt, on_progress))
 
     @torch.inference_mode()
@@ -448,6 +460,17 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise EngineError(f"dtype {dtype!r} is not known: use auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]
+
+
+def choose_cache_dtype(cache_dtype: str, dtype: torch.dtype) -> torch.dtype:
+    """`dtype` is what is computed in, and what "auto" means."""
+    if cache_dtype == "auto":
+        return dtype
+    if cache_dtype not in CACHE_DTYPES:
+        raise EngineError(
+            f"cache dtype {cache_dtype!r} is not known: use auto, {', '.join(CACHE_DTYPES)}"
+        )
+    return CACHE_DTYPES[cache_dtype]
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
