@@ -3,6 +3,8 @@
 Depends on torch, safetensors, tokenizers, pillow and numpy; knows nothing of the application.
 """
 
-from model.engine import Engine, EngineError, Prefix, load
+from model.engine import Engine, EngineError, load
+from model.prefixes import PrefixStore
+from model.readings import Prefix
 
-__all__ = ["Engine", "EngineError", "Prefix", "load"]
+__all__ = ["Engine", "EngineError", "Prefix", "PrefixStore", "load"]

@@ -32,11 +32,14 @@ from model.engine import (
 )
 from model.image import ImageConfigError
 from model.pages import CACHE_DTYPES
+from model.prefixes import PrefixStore
 from model.progress import Progress
 from model.prompt import Part, PromptError
+from model.readings import Prefix
 from model.sample import SamplingError
 from model.tokenizer import TokenizerError
 
+REMEMBERED_BYTES = 10 * 2**30  #: that --remember keeps, in memory and in its folder
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 KNOWN_ERRORS = (
@@ -80,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_generate(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
     started = time.monotonic()
-    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    prefix = _prefill(engine, arguments)
     read = time.monotonic()
     text = engine.generate(
         prefix,
@@ -101,7 +104,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 def run_score(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
-    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    prefix = _prefill(engine, arguments)
     asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
     scores = engine.score(prefix, asked, Progress("scoring", in_tokens))
     results = [
@@ -203,6 +206,10 @@ def _add_reading(verb: argparse.ArgumentParser) -> None:
         "--image", type=Path, action="append", default=[], metavar="FILE",
         help="image read before the prompt, after the documents; repeatable",
     )  # fmt: skip
+    verb.add_argument(
+        "--remember", type=Path, metavar="FOLDER",
+        help="keep what was read in files there, and read nothing twice",
+    )  # fmt: skip
 
 
 def _positive(word: str) -> int:
@@ -218,7 +225,24 @@ def _load(arguments: argparse.Namespace) -> Engine:
         arguments.dtype,
         arguments.device,
         cache_dtype=arguments.cache_dtype,
+        prefixes=_store(arguments),
     )
+
+
+def _store(arguments: argparse.Namespace) -> PrefixStore | None:
+    if arguments.remember is None:
+        return None
+    try:
+        return PrefixStore(REMEMBERED_BYTES, arguments.remember, REMEMBERED_BYTES)
+    except OSError as error:
+        raise InputError(f"--remember {arguments.remember}: {error.strerror}") from None
+
+
+def _prefill(engine: Engine, arguments: argparse.Namespace) -> Prefix:
+    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    if engine.prefixes is not None:
+        engine.prefixes.flush()
+    return prefix
 
 
 def _parts(arguments: argparse.Namespace) -> list[Part]:

@@ -93,7 +93,7 @@ class LayerCache:
         """A page to write on, with room for at least one token of so many more."""
         used = self.held % PAGE_TOKENS
         if used == 0:
-            self.pages.append(Page(self.shape, self._capacity(more)))
+            self.pages.append(Page.empty(self.shape, self._capacity(more)))
         elif not self._can_go_on(self.pages[-1], used):
             self.pages[-1] = self.pages[-1].copy(used, self._capacity(used + more))
         return self.pages[-1]

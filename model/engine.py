@@ -27,7 +27,9 @@ from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
 from model.image import ImageProcessor
 from model.pages import CACHE_DTYPES
+from model.prefixes import Identity, PrefixStore, tile_hash
 from model.prompt import Part, Prompt, ask, open_turn, reply
+from model.readings import Prefix
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
@@ -58,26 +60,6 @@ class CheckpointMismatch(EngineError):
     """The files of a checkpoint contradict each other; the message names them."""
 
 
-class Prefix:
-    """A prefilled prompt: what the model remembers of it. A clone shares what both remember."""
-
-    def __init__(self, cache: Cache, last_D: Tensor) -> None:
-        self.cache = cache
-        self.last_D = last_D  #: what predicts the token after the prefix
-
-    @property
-    def length(self) -> int:
-        """Tokens read."""
-        return self.cache.length
-
-    @property
-    def nbytes(self) -> int:
-        return self.cache.nbytes
-
-    def clone(self) -> Prefix:
-        return Prefix(self.cache.clone(), self.last_D)
-
-
 class Piece(NamedTuple):
     """Some tokens of a prompt with the tiles that stand among them."""
 
@@ -91,6 +73,7 @@ def load(
     device: str = "auto",
     *,
     cache_dtype: str = "auto",
+    prefixes: PrefixStore | None = None,
     piece_tokens: int = PIECE_TOKENS,
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
@@ -98,13 +81,20 @@ def load(
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
     is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
     "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
-    memory of bfloat16. A folder of weights without a tokenizer.json gives `logits`, nothing else.
+    memory of bfloat16. With `prefixes`, what prompts have in common is read once. A folder of
+    weights without a tokenizer.json gives `logits` and nothing else.
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
     transformer = load_transformer(folder, chosen_dtype, chosen_device)
-    engine = Engine(Path(folder), transformer, cache_dtype=kept_dtype, piece_tokens=piece_tokens)
+    engine = Engine(
+        Path(folder),
+        transformer,
+        cache_dtype=kept_dtype,
+        prefixes=prefixes,
+        piece_tokens=piece_tokens,
+    )
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
     return engine
@@ -119,9 +109,11 @@ class Engine:
         transformer: Transformer,
         *,
         cache_dtype: torch.dtype | None = None,  #: None: that of the weights
+        prefixes: PrefixStore | None = None,
         piece_tokens: int = PIECE_TOKENS,
     ) -> None:
         self.folder = folder
+        self.prefixes = prefixes
         self.piece_tokens = piece_tokens
         self.profile: Mapping[str, Any] = _read_profile(folder)
         self._transformer = transformer.eval()
@@ -192,10 +184,12 @@ class Engine:
         """Reads text and images, the beginning of a user's turn.
 
         `on_progress` gets the tokens read and their total, before the first piece and after each;
-        if it raises, reading ends there.
+        if it raises, reading ends there. What the engine's `prefixes` know counts as read.
         """
         prompt = open_turn(parts, self.tokenizer, self.image_processor)
         self._require_room(len(prompt.token_ids))
+        if self.prefixes is not None:
+            return self._go_on(self.prefixes, prompt, on_progress)
         cache = Cache(self._text, 1, self._cache_dtype, self._device)
         return Prefix(cache, self._read(cache, prompt, on_progress))
 
@@ -270,16 +264,59 @@ class Engine:
         text.write(stream.flush())
         return text.all
 
-    def _read(self, cache: Cache, prompt: Prompt, on_progress: OnProgress | None = None) -> Tensor:
-        """Adds the prompt to the cache piece by piece; what it returns predicts the next token."""
-        report = on_progress or _ignore
-        done, total = 0, len(prompt.token_ids)
+    def _go_on(self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None) -> Prefix:
+        """Reads what the store does not know, and lets it know where each piece ended."""
+        identity = self._identity(prompt)
+        known = store.find(identity, self._device)
+        if known:
+            after = known[-1].clone()
+        else:
+            after = Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
+
+        def at_border(last_D: Tensor) -> None:
+            known.append(Prefix(after.cache.clone(), last_D))
+
+        self._read(after.cache, prompt, on_progress, start=after.length, at_border=at_border)
+        store.keep(identity, known)
+        return known[-1].clone()
+
+    def _identity(self, prompt: Prompt) -> Identity:
+        token_ids, tiles_N3SS = prompt
+        if tiles_N3SS is None or self._transformer.config.vision is None:
+            return Identity(self._reader, token_ids, {})
+        image_token = self._transformer.config.image_token_index
+        patches = [place for place, token_id in enumerate(token_ids) if token_id == image_token]
+        starts = patches[:: self._transformer.config.vision.tokens_per_tile]
+        return Identity(
+            self._reader, token_ids, dict(zip(starts, map(tile_hash, tiles_N3SS), strict=True))
+        )
+
+    @cached_property
+    def _reader(self) -> str:
+        """All that decides what is remembered of a prompt."""
+        config = json.dumps(self._transformer.config.to_hf(), sort_keys=True)
+        return "\n".join([self.weights_sha256, config, self.dtype, self.cache_dtype])
+
+    def _read(
+        self,
+        cache: Cache,
+        prompt: Prompt,
+        on_progress: OnProgress | None = None,
+        *,
+        start: int = 0,
+        at_border: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Adds the prompt to the cache, from its token `start` on, piece by piece. What predicts
+        the token after each piece is given to `at_border`, and that of the last one returned."""
+        report, end_piece = on_progress or _ignore, at_border or _forget
+        done, total = start, len(prompt.token_ids)
         last_D = torch.empty(0)
-        for piece in self._pieces(prompt):
+        for piece in self._pieces(prompt, start):
             report(done, total)
             layout = self._layout(cache.length, len(piece.token_ids))
             last_D = self._transformer(self._embed(piece), layout, cache)[0, -1].clone()
             done += len(piece.token_ids)
+            end_piece(last_D)
         report(done, total)
         return last_D
 
@@ -334,15 +371,17 @@ class Engine:
         stop = sorted(self.tokenizer.stop_ids)
         return lambda written: choices.after(written, stop), choices.longest
 
-    def _pieces(self, prompt: Prompt) -> Iterator[Piece]:
-        """Cuts a prompt into pieces to read at once; a tile is never cut in two."""
+    def _pieces(self, prompt: Prompt, start: int = 0) -> Iterator[Piece]:
+        """Cuts a prompt, from its token `start` on, into pieces to read at once; a tile is never
+        cut in two."""
         vision = self._transformer.config.vision
         tile = vision.tokens_per_tile if vision else 1
         image_token = self._transformer.config.image_token_index if vision else -1
         ids, tiles_N3SS = prompt
         _require_tiles(ids.count(image_token), tile, tiles_N3SS)
-        start, first_tile, features = 0, 0, 0
-        for end, token_id in enumerate(ids, start=1):
+        features = ids[:start].count(image_token)
+        first_tile = features // tile
+        for end, token_id in enumerate(ids[start:], start=start + 1):
             features += token_id == image_token
             is_full = end - start >= self.piece_tokens and features % tile == 0
             if is_full or end == len(ids):
@@ -403,6 +442,10 @@ def _anything(written: Sequence[int]) -> None:
 
 def _ignore(done: int, total: int) -> None:
     """Nobody watches."""
+
+
+def _forget(last_D: Tensor) -> None:
+    """Nobody keeps prefixes."""
 
 
 def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:

@@ -53,17 +53,29 @@ def head_bytes(width: int, dtype: torch.dtype) -> int:
 class Page:
     """Keys and values of up to `capacity` tokens; those that are `filled` stay as they are."""
 
-    def __init__(self, shape: PageShape, capacity: int) -> None:
-        batch, heads, width, dtype, device = shape
+    def __init__(
+        self, shape: PageShape, values_2BKSW: Tensor, scales_2BKS1: Tensor | None, filled: int
+    ) -> None:
         self.shape = shape
-        self.capacity = capacity
-        self.filled = 0  #: tokens
+        self.values_2BKSW = values_2BKSW
+        self.scales_2BKS1 = scales_2BKS1  #: only where they are kept in eight bits
+        self.filled = filled  #: tokens
+
+    @classmethod
+    def empty(cls, shape: PageShape, capacity: int) -> Page:
+        batch, heads, width, dtype, device = shape
         sizes = (2, batch, heads, capacity)
         with torch.inference_mode(False):  # pages outlive the call that makes them
-            self.values_2BKSW = torch.empty(*sizes, width, dtype=dtype, device=device)
-            self.scales_2BKS1: Tensor | None = None
+            values_2BKSW = torch.empty(*sizes, width, dtype=dtype, device=device)
+            scales_2BKS1 = None
             if dtype in LARGEST:
-                self.scales_2BKS1 = torch.empty(*sizes, 1, dtype=SCALE_DTYPE, device=device)
+                scales_2BKS1 = torch.empty(*sizes, 1, dtype=SCALE_DTYPE, device=device)
+        return cls(shape, values_2BKSW, scales_2BKS1, filled=0)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens."""
+        return self.values_2BKSW.shape[3]
 
     @torch.no_grad()
     def write(self, k_BKTW: Tensor, v_BKTW: Tensor) -> None:
@@ -82,7 +94,7 @@ class Page:
 
     def copy(self, tokens: int, capacity: int) -> Page:
         """A page of its own that begins with these tokens of this one."""
-        page = Page(self.shape, capacity)
+        page = Page.empty(self.shape, capacity)
         page.values_2BKSW[:, :, :, :tokens] = self.values_2BKSW[:, :, :, :tokens]
         if page.scales_2BKS1 is not None and self.scales_2BKS1 is not None:
             page.scales_2BKS1[:, :, :, :tokens] = self.scales_2BKS1[:, :, :, :tokens]

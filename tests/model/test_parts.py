@@ -21,7 +21,7 @@ def random(tokens: int, heads: int = HEADS, dtype: torch.dtype = torch.float32) 
 def segment(k_BKSW: Tensor, v_BKSW: Tensor, dtype: torch.dtype | None = None) -> Segment:
     length = k_BKSW.shape[2]
     shape = PageShape(BATCH, HEADS, WIDTH, dtype or k_BKSW.dtype, torch.device("cpu"))
-    page = Page(shape, length + 3)
+    page = Page.empty(shape, length + 3)
     page.write(k_BKSW, v_BKSW)
     return Segment(page, length)
 
