@@ -281,7 +281,11 @@ def _model(engine: Engine) -> dict[str, str]:
 
 
 def _description_lines(d: Description) -> str:
-    sees = f"{d.tokens_per_tile} tokens per tile" if d.tokens_per_tile else "none: reads text only"
+    sees = "none: reads text only"
+    if d.tokens_per_tile:
+        sees = f"{d.tokens_per_tile} tokens per tile"
+    if d.features_per_image:
+        sees = f"by cross-attention to at most {d.features_per_image:,} features per image"
     lines = [
         f"checkpoint   {d.name}",
         f"parameters   {d.parameters:,}; a text token passes {d.parameters_active:,}",
@@ -291,6 +295,7 @@ def _description_lines(d: Description) -> str:
         f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
         f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in "
         f"{d.cache_dtype}",
+        *([_image_line(d)] if d.features_per_image else []),
         *(f"here         {_place_line(place)}" for place in d.devices),
         f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
         f"layers       {len(d.layers)}",
@@ -307,6 +312,10 @@ def _description_lines(d: Description) -> str:
         for context in d.contexts
     ]
     return "\n".join(lines) + "\n"
+
+
+def _image_line(d: Description) -> str:
+    return f"             and at most {_mebibytes(d.cache_bytes_per_image)} for each image"
 
 
 def _place_line(place: Place) -> str:

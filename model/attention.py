@@ -28,7 +28,7 @@ from model.cache import Cache, LayerCache
 from model.config import TextConfig
 from model.layers import rms_normalise
 from model.pages import Segment
-from model.parts import attend_among, attend_to_segment, merge
+from model.parts import attend_among, attend_to_held, attend_to_segment, merge
 from model.rope import rotate, rotations
 
 
@@ -251,7 +251,7 @@ def attend_onwards(new: Heads, cache: LayerCache | None, *, keep: bool) -> Tenso
         return dot_product(new, causal=True)
     q_BHTW, k_BKSW, v_BKSW = new
     if keep and q_BHTW.shape[2] == 1:  # sees all that is held once it is held itself
-        return merge(attend_to_segment(q_BHTW, one) for one in cache.extend(k_BKSW, v_BKSW))
+        return attend_to_held(q_BHTW, cache.extend(k_BKSW, v_BKSW))
     y_BHTW = attend_beyond(cache.segments(), new)
     if keep:
         cache.extend(k_BKSW, v_BKSW)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from model.config import TextConfig
+from model.gaze import Gaze
 from model.pages import Page, PageShape, Segment, head_bytes
 
 #: Enough that what attention does for each page weighs little; few enough to be copied in passing.
@@ -44,10 +45,14 @@ class LayerCache:
         cache.pages, cache.held, cache.read = list(pages), held, read
         return cache
 
-    def segments(self) -> list[Segment]:
-        """What is held, from the first token."""
-        lengths = (min(PAGE_TOKENS, self.held - begin) for begin in self._begins())
-        return [Segment(page, length) for page, length in zip(self.pages, lengths, strict=True)]
+    def segments(self, first: int = 0, end: int | None = None) -> list[Segment]:
+        """What is held of the tokens from `first` up to `end`, in order."""
+        last = self.held if end is None else end
+        return [
+            Segment(page, max(first - begin, 0), min(last - begin, PAGE_TOKENS))
+            for page, begin in zip(self.pages, range(0, self.held, PAGE_TOKENS), strict=True)
+            if first < begin + PAGE_TOKENS and begin < last
+        ]
 
     def extend(self, k_BKTW: Tensor, v_BKTW: Tensor) -> list[Segment]:
         """Holds new tokens from now on, unless they end the chunk: the next one does not see it.
@@ -73,9 +78,6 @@ class LayerCache:
     def nbytes(self) -> int:
         """Of all its pages, whether they are shared or not."""
         return sum(page.nbytes for page in self.pages)
-
-    def _begins(self) -> range:
-        return range(0, self.held, PAGE_TOKENS)
 
     def _require_fit(self, k_BKTW: Tensor) -> int:
         batch, _, new, _ = k_BKTW.shape
@@ -119,15 +121,16 @@ class Cache:
         heads, width = config.num_key_value_heads, config.head_dim
         shape = PageShape(batch, heads, width, dtype, torch.device(device))
         self.length = 0
+        self.gaze = Gaze()  #: of the last token, where a layer holds images instead of tokens
         self.layers = [
             LayerCache(shape, config.chunk(layer)) for layer in range(config.num_hidden_layers)
         ]
 
     @classmethod
-    def of(cls, layers: Sequence[LayerCache], length: int) -> Cache:
+    def of(cls, layers: Sequence[LayerCache], length: int, gaze: Gaze) -> Cache:
         """A cache made of what each layer holds."""
         cache = object.__new__(cls)
-        cache.layers, cache.length = list(layers), length
+        cache.layers, cache.length, cache.gaze = list(layers), length, gaze
         return cache
 
     def __iter__(self) -> Iterator[LayerCache]:
@@ -135,7 +138,7 @@ class Cache:
 
     def clone(self) -> Cache:
         """A cache that can be extended while this one stays as it is; they share what they hold."""
-        return self.of([layer.clone() for layer in self.layers], self.length)
+        return self.of([layer.clone() for layer in self.layers], self.length, self.gaze)
 
     @property
     def nbytes(self) -> int:
@@ -146,8 +149,16 @@ def cache_bytes(
     config: TextConfig, tokens: int, dtype: torch.dtype, *, in_full: bool = False
 ) -> int:
     """Memory of the keys and values of so many tokens, at most: a layer that attends in chunks
-    holds one chunk. `in_full`: as if every layer held everything, as engines do that do not know
-    of chunks."""
-    chunks = (None if in_full else config.chunk(n) for n in range(config.num_hidden_layers))
-    held = sum(min(tokens, chunk or tokens) for chunk in chunks)
+    holds one chunk, one that looks at images no token. `in_full`: as if every layer held
+    everything, as in engines that do not know of chunks."""
+    tokens_held = (
+        tokens if in_full else min(tokens, config.chunk(layer) or tokens)
+        for layer in range(config.num_hidden_layers)
+        if layer not in config.cross_attention_layers
+    )
+    return sum(layer_bytes(config, held, dtype) for held in tokens_held)
+
+
+def layer_bytes(config: TextConfig, held: int, dtype: torch.dtype) -> int:
+    """Memory of so many keys and values in one layer."""
     return held * 2 * config.num_key_value_heads * head_bytes(config.head_dim, dtype)

@@ -62,6 +62,52 @@ DENSE_NAMES = (
     ("blocks.#.feed_forward.up", "model.layers.#.mlp.up_proj"),
     ("blocks.#.feed_forward.down", "model.layers.#.mlp.down_proj"),
 )
+#: Layers of cross-attention.
+CROSS_NAMES = (
+    ("blocks.#.cross_attention.query", "model.layers.#.cross_attn.q_proj"),
+    ("blocks.#.cross_attention.key", "model.layers.#.cross_attn.k_proj"),
+    ("blocks.#.cross_attention.value", "model.layers.#.cross_attn.v_proj"),
+    ("blocks.#.cross_attention.output", "model.layers.#.cross_attn.o_proj"),
+    ("blocks.#.cross_attention.query_norm", "model.layers.#.cross_attn.q_norm"),
+    ("blocks.#.cross_attention.key_norm", "model.layers.#.cross_attn.k_norm"),
+    ("blocks.#.attention_gate", "model.layers.#.cross_attn_attn_gate"),
+    ("blocks.#.feed_forward_gate", "model.layers.#.cross_attn_mlp_gate"),
+)
+#: Of a block of the encoder that belongs to cross-attention, local or global.
+CROSS_VISION_BLOCK_NAMES = (
+    ("attention_norm", "input_layernorm"),
+    ("attention.query", "self_attn.q_proj"),
+    ("attention.key", "self_attn.k_proj"),
+    ("attention.value", "self_attn.v_proj"),
+    ("attention.output", "self_attn.o_proj"),
+    ("feed_forward_norm", "post_attention_layernorm"),
+    ("up", "mlp.fc1"),
+    ("down", "mlp.fc2"),
+    ("attention_gate", "gate_attn"),
+    ("feed_forward_gate", "gate_ffn"),
+)
+CROSS_VISION_NAMES = (
+    ("cross_vision.patch_embedding", "vision_model.patch_embedding"),
+    ("cross_vision.class_embedding", "vision_model.class_embedding"),
+    ("cross_vision.position.embedding", "vision_model.gated_positional_embedding.embedding"),
+    ("cross_vision.position.gate", "vision_model.gated_positional_embedding.gate"),
+    (
+        "cross_vision.position.tile_embedding",
+        "vision_model.gated_positional_embedding.tile_embedding",
+    ),
+    ("cross_vision.tile_before.embedding", "vision_model.pre_tile_positional_embedding.embedding"),
+    ("cross_vision.tile_before.gate", "vision_model.pre_tile_positional_embedding.gate"),
+    ("cross_vision.tile_after.embedding", "vision_model.post_tile_positional_embedding.embedding"),
+    ("cross_vision.tile_after.gate", "vision_model.post_tile_positional_embedding.gate"),
+    ("cross_vision.norm_before", "vision_model.layernorm_pre"),
+    ("cross_vision.norm_after", "vision_model.layernorm_post"),
+    ("cross_vision.projector", "multi_modal_projector"),
+    *(
+        (f"cross_vision.{ours}.#.{part}", f"vision_model.{theirs}.layers.#.{their_part}")
+        for ours, theirs in (("blocks", "transformer"), ("global_blocks", "global_transformer"))
+        for part, their_part in CROSS_VISION_BLOCK_NAMES
+    ),
+)
 VISION_NAMES = (
     ("projector", "multi_modal_projector.linear_1"),
     ("vision.patch_embedding", "vision_model.patch_embedding.linear"),
@@ -84,13 +130,18 @@ VISION_NAMES = (
 #: Stored by old releases of dense models, beside the weights, though computed from the config.
 COMPUTED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 
+#: By our name, what makes queries and keys that RoPE turns.
+TURNED = re.compile(r"blocks\.\d+\.attention\.(query|key)\.weight")
+
 
 def hf_names(transformer: Transformer) -> dict[str, str]:
     """Our name of each weight, and its name in a Hugging Face checkpoint of this model."""
     config = transformer.config
-    prefix = "language_model." if config.vision is not None else ""
-    text = {**dict(TEXT_NAMES), **(dict(DENSE_NAMES) if config.text.is_dense else {})}
-    table = {**dict(VISION_NAMES), **{ours: prefix + theirs for ours, theirs in text.items()}}
+    has_images = config.vision is not None or config.cross_vision is not None
+    prefix = "language_model." if has_images else ""
+    text = dict((*TEXT_NAMES, *CROSS_NAMES, *(DENSE_NAMES if config.text.is_dense else ())))
+    images = dict((*VISION_NAMES, *CROSS_VISION_NAMES))
+    table = {**images, **{ours: prefix + theirs for ours, theirs in text.items()}}
     return {name: _translate(name, table) for name in transformer.state_dict()}
 
 
@@ -207,7 +258,7 @@ def weights_sha256(folder: Path | str) -> str:
 
 def _is_turned(name: str) -> bool:
     """Whether RoPE turns what this weight makes."""
-    return name.endswith(("attention.query.weight", "attention.key.weight"))
+    return bool(TURNED.fullmatch(name))
 
 
 def _translate(name: str, table: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from model.cache import cache_bytes
+from model.cache import cache_bytes, layer_bytes
 from model.checkpoint import Uninitialised, load_config
 from model.config import ModelConfig, TextConfig
 from model.memory import GPU_GIGABYTES, devices, gpus_needed
@@ -49,18 +49,20 @@ class Description:
     name: str
     parameters: int  #: all weights, the vision encoder included
     parameters_active: int  #: weights that one text token passes through, embeddings included
-    parameters_vision: int  #: encoder and projector
+    parameters_vision: int  #: encoder and projector, without layers of cross-attention
     vocabulary: int
     context_length: int  #: tokens
     layers: tuple[str, ...]  #: attention and feed-forward of each, from the first
     experts: int  #: routed experts in a mixture-of-experts layer
-    tokens_per_tile: int  #: of an image; 0 for a checkpoint that reads text only
+    tokens_per_tile: int  #: of an image, in the text; 0 if none stand there
+    features_per_image: int  #: at most, beside the text, for cross-attention; 0 without it
     dtype: str
     weights_bytes: int  #: in memory, in this dtype
     cache_dtype: str
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
     contexts: tuple[Context, ...]  #: more and more tokens, up to the whole context
+    cache_bytes_per_image: int  #: keys and values for cross-attention, at most
     devices: tuple[Place, ...]  #: of this machine
     gpus_needed: dict[str, int]  #: by their memory: how many hold weights and cache between them
 
@@ -84,7 +86,9 @@ def describe(
     weights_bytes = parameters * dtype.itemsize
     kept = cache_dtype or dtype
     need = weights_bytes + cache_bytes(config.text, tokens, kept)
-    vision = sum(_count(part) for part in (transformer.vision, transformer.projector) if part)
+    encoders = (transformer.vision, transformer.projector, transformer.cross_vision)
+    vision = sum(_count(part) for part in encoders if part)
+    features = _features_per_image(config)
     return Description(
         name=Path(folder_or_name).resolve().name,
         parameters=parameters,
@@ -94,13 +98,16 @@ def describe(
         context_length=config.text.max_position_embeddings,
         layers=tuple(_kind(config.text, layer) for layer in range(config.text.num_hidden_layers)),
         experts=config.text.num_local_experts,
-        tokens_per_tile=_tokens_per_tile(config),
+        tokens_per_tile=config.vision.tokens_per_tile if config.vision else 0,
+        features_per_image=features,
         dtype=str(dtype).removeprefix("torch."),
         weights_bytes=weights_bytes,
         cache_dtype=str(kept).removeprefix("torch."),
         cache_tokens=tokens,
         cache_bytes=cache_bytes(config.text, tokens, kept),
         contexts=tuple(_contexts(config.text, kept)),
+        cache_bytes_per_image=len(config.text.cross_attention_layers)
+        * layer_bytes(config.text, features, kept),
         devices=tuple(Place(d.name, d.memory_bytes, d.fits(need)) for d in devices()),
         gpus_needed={f"{size} GB": gpus_needed(need, size) for size in GPU_GIGABYTES},
     )
@@ -133,6 +140,8 @@ def _contexts(text: TextConfig, dtype: torch.dtype) -> Iterator[Context]:
 
 
 def _kind(text: TextConfig, layer: int) -> str:
+    if layer in text.cross_attention_layers:
+        return "images (cross-attention), dense"
     chunk = text.chunk(layer)
     sight = "global" if chunk is None else f"chunks of {chunk:,}"
     sight += " (RoPE)" if text.uses_rope(layer) else ""
@@ -141,5 +150,6 @@ def _kind(text: TextConfig, layer: int) -> str:
     return f"{sight}, {text.num_local_experts} experts"
 
 
-def _tokens_per_tile(config: ModelConfig) -> int:
-    return config.vision.tokens_per_tile if config.vision else 0
+def _features_per_image(config: ModelConfig) -> int:
+    encoder = config.cross_vision
+    return encoder.max_num_tiles * encoder.tokens_per_tile if encoder else 0

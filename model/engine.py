@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +26,15 @@ from torch import Tensor
 from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
-from model.image import ImageProcessor
+from model.cross_image import CrossImageProcessor
+from model.gaze import Gaze, View
+from model.image import ImageProcessor, Size, Tiles
 from model.pages import CACHE_DTYPES
-from model.prefixes import Identity, PrefixStore, tile_hash
+from model.prefixes import Identity, PrefixStore, pixel_hash
 from model.prompt import Part, Prompt, ask, open_turn, reply
 from model.readings import Prefix
 from model.sample import Choices, Sampling, choose
-from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
+from model.tokenizer import IMAGE, PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
 
 Continuation = str | tuple[str, str]
@@ -39,6 +42,7 @@ OnProgress = Callable[[int, int], None]
 Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
 
 PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
+IMAGES_AT_ONCE = 4  #: encoded for one piece, where images are looked at by cross-attention
 LOGITS_AT_ONCE = 2**24  #: numbers in a slice of logits: 64 MiB of float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -65,6 +69,7 @@ class Piece(NamedTuple):
 
     token_ids: Sequence[int]
     tiles_N3SS: Tensor | None
+    images: Sequence[Tiles] = ()  #: whole, for cross-attention, instead of tiles
 
 
 def load(
@@ -135,8 +140,10 @@ class Engine:
     @cached_property
     def image_processor(self) -> ImageProcessor | None:
         """None for a checkpoint that reads text only."""
-        has_vision = self._transformer.config.vision is not None
-        return ImageProcessor.from_folder(self.folder) if has_vision else None
+        config = self._transformer.config
+        if config.cross_vision is not None:
+            return CrossImageProcessor.of_folder(self.folder, config.cross_vision)
+        return ImageProcessor.from_folder(self.folder) if config.vision is not None else None
 
     @property
     def name(self) -> str:
@@ -170,12 +177,23 @@ class Engine:
         return len(self.tokenizer.encode(text))
 
     @torch.no_grad()  # and not inference_mode: the caller may change the result
-    def logits(self, token_ids: Sequence[int], tiles: Tensor | None = None) -> Tensor:
-        """Float32 (T, V): row t scores every token as the one after token t. One pass, no cache."""
+    def logits(
+        self,
+        token_ids: Sequence[int],
+        tiles: Tensor | None = None,
+        grids: Sequence[Size] = (),
+    ) -> Tensor:
+        """Float32 (T, V): row t scores every token as the one after token t. One pass, no cache.
+
+        `tiles` are those of all images; `grids`, which cross-attention needs, tell how many are of
+        each image.
+        """
         self._require_room(len(token_ids))
-        pieces = self._pieces(Prompt(list(token_ids), tiles))
+        pieces = list(self._pieces(Prompt(list(token_ids), tiles, tuple(grids))))
         x_BTD = torch.cat([self._embed(piece) for piece in pieces], dim=1)
-        h_BTD = self._transformer(x_BTD, self._layout(0, len(token_ids)))
+        whole = Piece(token_ids, None, [image for piece in pieces for image in piece.images])
+        view = self._view(whole, Gaze())
+        h_BTD = self._transformer(x_BTD, self._layout(0, len(token_ids)), view=view)
         logits_TV: Tensor = self._transformer.unembed(h_BTD[0])
         return logits_TV
 
@@ -281,15 +299,22 @@ class Engine:
         return known[-1].clone()
 
     def _identity(self, prompt: Prompt) -> Identity:
-        token_ids, tiles_N3SS = prompt
-        if tiles_N3SS is None or self._transformer.config.vision is None:
-            return Identity(self._reader, token_ids, {})
-        image_token = self._transformer.config.image_token_index
-        patches = [place for place, token_id in enumerate(token_ids) if token_id == image_token]
-        starts = patches[:: self._transformer.config.vision.tokens_per_tile]
-        return Identity(
-            self._reader, token_ids, dict(zip(starts, map(tile_hash, tiles_N3SS), strict=True))
-        )
+        return Identity(self._reader, prompt.token_ids, dict(self._pixels(prompt)))
+
+    def _pixels(self, prompt: Prompt) -> Iterator[tuple[int, bytes]]:
+        """The places from which on pixels matter, and a hash of these: the first token of each
+        tile, or the one that stands for an image."""
+        config = self._transformer.config
+        if prompt.tiles_N3SS is None:
+            return
+        ids = enumerate(prompt.token_ids)
+        places = [place for place, token_id in ids if token_id == config.image_token_index]
+        if config.vision is not None:
+            starts = places[:: config.vision.tokens_per_tile]
+            yield from zip(starts, map(pixel_hash, prompt.tiles_N3SS), strict=True)
+        else:
+            for place, image in zip(places, _images(prompt, len(places)), strict=True):
+                yield place, str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
 
     @cached_property
     def _reader(self) -> str:
@@ -314,7 +339,9 @@ class Engine:
         for piece in self._pieces(prompt, start):
             report(done, total)
             layout = self._layout(cache.length, len(piece.token_ids))
-            last_D = self._transformer(self._embed(piece), layout, cache)[0, -1].clone()
+            view = self._view(piece, cache.gaze)
+            h_BTD = self._transformer(self._embed(piece), layout, cache, view=view)
+            last_D = h_BTD[0, -1].clone()
             done += len(piece.token_ids)
             end_piece(last_D)
         report(done, total)
@@ -374,10 +401,13 @@ class Engine:
     def _pieces(self, prompt: Prompt, start: int = 0) -> Iterator[Piece]:
         """Cuts a prompt, from its token `start` on, into pieces to read at once; a tile is never
         cut in two."""
+        if self._transformer.config.cross_vision is not None:
+            yield from self._pieces_beside_images(prompt, start)
+            return
         vision = self._transformer.config.vision
         tile = vision.tokens_per_tile if vision else 1
         image_token = self._transformer.config.image_token_index if vision else -1
-        ids, tiles_N3SS = prompt
+        ids, tiles_N3SS, _ = prompt
         _require_tiles(ids.count(image_token), tile, tiles_N3SS)
         features = ids[:start].count(image_token)
         first_tile = features // tile
@@ -389,6 +419,30 @@ class Engine:
                 some = tiles_N3SS[first_tile:last_tile] if tiles_N3SS is not None else None
                 yield Piece(ids[start:end], some if last_tile > first_tile else None)
                 start, first_tile = end, last_tile
+
+    def _pieces_beside_images(self, prompt: Prompt, start: int) -> Iterator[Piece]:
+        """The same where one token stands for an image, which is encoded with its piece."""
+        image_token = self._transformer.config.image_token_index
+        images = _images(prompt, prompt.token_ids.count(image_token))
+        images = islice(images, prompt.token_ids[:start].count(image_token), None)
+        piece: list[int] = []
+        seen: list[Tiles] = []
+        for token_id in prompt.token_ids[start:]:
+            piece.append(token_id)
+            if token_id == image_token:
+                seen.append(next(images))
+            if len(piece) == self.piece_tokens or len(seen) == IMAGES_AT_ONCE:
+                yield Piece(piece, None, seen)
+                piece, seen = [], []
+        if piece:
+            yield Piece(piece, None, seen)
+
+    def _view(self, piece: Piece, gaze: Gaze) -> View | None:
+        """What the tokens of the piece see, if the model looks at images by cross-attention."""
+        if self._transformer.config.cross_vision is None:
+            return None
+        images = [Tiles(image.tiles_N3SS.to(self._device), image.grid) for image in piece.images]
+        return self._transformer.view(piece.token_ids, images, gaze)
 
     def _embed(self, piece: Piece) -> Tensor:
         token_ids_BT = torch.tensor([piece.token_ids], device=self._device)
@@ -417,7 +471,8 @@ class Engine:
         """Control tokens that end nothing, and rows of the vocabulary that no token has."""
         ids = self.tokenizer.control_ids - self.tokenizer.stop_ids
         nameless = range(self.tokenizer.vocab_size, self._text.vocab_size)
-        return torch.tensor(sorted({*ids, *nameless}), dtype=torch.long, device=self._device)
+        unspeakable = sorted({*ids, *nameless} & set(range(self._text.vocab_size)))
+        return torch.tensor(unspeakable, dtype=torch.long, device=self._device)
 
 
 class _Writer:
@@ -457,16 +512,35 @@ def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | Non
         )
 
 
+def _images(prompt: Prompt, image_tokens: int) -> Iterator[Tiles]:
+    """The images of a prompt, one by one; it must have as many image tokens."""
+    counts = [grid.height * grid.width for grid in prompt.grids]
+    tiles_N3SS = prompt.tiles_N3SS
+    tiles = 0 if tiles_N3SS is None else len(tiles_N3SS)
+    if image_tokens != len(counts) or tiles != sum(counts):
+        raise TileMismatch(
+            f"the text has {image_tokens:,} {IMAGE} tokens, and there are {len(counts):,} grids of "
+            f"{sum(counts):,} tiles with {tiles:,} tiles: give one grid and all its tiles for each "
+            "image token"
+        )
+    if tiles_N3SS is None:
+        return iter(())
+    return map(Tiles, torch.split(tiles_N3SS, counts), prompt.grids)
+
+
 def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokenizer) -> None:
     config = transformer.config
-    if tokenizer.vocab_size > config.text.vocab_size:
+    if tokenizer.vocab_size > config.text.embeddings:
         raise CheckpointMismatch(
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, the model only "
-            f"{config.text.vocab_size:,}: they are of two checkpoints"
+            f"{config.text.embeddings:,}: they are of two checkpoints"
         )
-    if config.vision and tokenizer.id(PATCH) != config.image_token_index:
+    if config.vision is None and config.cross_vision is None:
+        return
+    name = PATCH if config.vision is not None else IMAGE
+    if tokenizer.id(name) != config.image_token_index:
         raise CheckpointMismatch(
-            f"{folder}: {PATCH} is token {tokenizer.id(PATCH):,} in tokenizer.json and "
+            f"{folder}: {name} is token {tokenizer.id(name):,} in tokenizer.json and "
             f"{config.image_token_index:,} in config.json (image_token_index): correct one of them"
         )
 

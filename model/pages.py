@@ -107,18 +107,19 @@ class Page:
 
 
 class Segment(NamedTuple):
-    """The first tokens of a page."""
+    """Some tokens of a page."""
 
     page: Page
-    length: int
+    first: int
+    end: int  #: one after the last
 
     def read(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Keys and values (B, K, S, W); views, unless they are stored in another dtype."""
-        values_2BKSW = self.page.values_2BKSW[:, :, :, : self.length]
+        values_2BKSW = self.page.values_2BKSW[:, :, :, self.first : self.end]
         if values_2BKSW.dtype != dtype:
             values_2BKSW = values_2BKSW.to(dtype)
         if self.page.scales_2BKS1 is not None:
-            values_2BKSW *= self.page.scales_2BKS1[:, :, :, : self.length]
+            values_2BKSW *= self.page.scales_2BKS1[:, :, :, self.first : self.end]
         keys_BKSW, values_BKSW = values_2BKSW
         return keys_BKSW, values_BKSW
 

@@ -3,7 +3,7 @@
 Softmax over many keys is a mean of softmaxes over some of them, each weighted with the sum of its
 exponentials (Milakov and Gimelshein 2018, arXiv 1805.02867). So nothing is ever gathered from the
 pages of a cache, and memory does not grow with what was read. For inference alone: no gradients.
-Called by `attention`; refuses nothing.
+Called by `attention` and `cross_attention`; refuses nothing.
 
 Letters: B batch, T new tokens, S tokens seen, H query heads, K key-value heads, G = H/K query heads
 for each of them, W head width.
@@ -12,7 +12,7 @@ for each of them, W head width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,6 +31,11 @@ class Part(NamedTuple):
         """Nothing for the queries that do not see these keys."""
         unseen_B1T = ~sees_BT[:, None]
         return self._replace(weight_BHT=self.weight_BHT.masked_fill(unseen_B1T, -torch.inf))
+
+
+def attend_to_held(q_BHTW: Tensor, segments: Sequence[Segment]) -> Tensor:
+    """All of the segments, of which there is one at least, are seen by all queries."""
+    return merge(attend_to_segment(q_BHTW, segment) for segment in segments)
 
 
 def attend_to_segment(q_BHTW: Tensor, segment: Segment) -> Part:

@@ -35,7 +35,7 @@ class Identity:
 
     reader: str  #: weights, config and dtypes that it is read with
     token_ids: Sequence[int]
-    tiles: Mapping[int, bytes]  #: by the place of a tile's first token, the hash of its pixels
+    tiles: Mapping[int, bytes]  #: by the place from which on it is seen, a hash of its pixels
 
     def digests(self, lengths: Iterable[int]) -> dict[int, str]:
         """A hash of each beginning of so many tokens; longer ones than the prompt are left out."""
@@ -54,8 +54,8 @@ class Identity:
         return found
 
 
-def tile_hash(tile_3SS: Tensor) -> bytes:
-    return hashlib.sha256(tile_3SS.contiguous().view(torch.uint8).numpy().tobytes()).digest()
+def pixel_hash(tiles: Tensor) -> bytes:
+    return hashlib.sha256(tiles.contiguous().view(torch.uint8).numpy().tobytes()).digest()
 
 
 class PrefixStore:

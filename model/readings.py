@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.cache import Cache, LayerCache
+from model.gaze import Gaze
 from model.pages import CACHE_DTYPES, Page, PageShape
 
 SUFFIX = ".prefix.safetensors"
@@ -127,7 +128,8 @@ def open_reading(path: Path, device: torch.device) -> Reading:
                 for limit, held, read, held_by in one["layers"]
             ]
             last_D = file.get_tensor(f"last.{place}")
-            prefixes[one["digest"]] = Prefix(Cache.of(layers, one["length"]), last_D)
+            cache = Cache.of(layers, one["length"], Gaze(*one["gaze"]))
+            prefixes[one["digest"]] = Prefix(cache, last_D)
         return Reading(prefixes)
 
 
@@ -142,6 +144,7 @@ def write(reading: Reading, path: Path) -> Filed:
             {
                 "digest": digest,
                 "length": prefix.length,
+                "gaze": prefix.cache.gaze,
                 "layers": [
                     [layer.limit, layer.held, layer.read, [numbers[id(p)] for p in layer.pages]]
                     for layer in prefix.cache
@@ -176,7 +179,7 @@ def _tensors(reading: Reading) -> dict[str, Tensor]:
     used = {id(page): 0 for page in reading.pages}
     for prefix in reading.prefixes.values():
         for segment in (one for layer in prefix.cache for one in layer.segments()):
-            used[id(segment.page)] = max(used[id(segment.page)], segment.length)
+            used[id(segment.page)] = max(used[id(segment.page)], segment.end)
     tensors: dict[str, Tensor] = {}
     for number, page in enumerate(reading.pages):
         end = used[id(page)]

@@ -1,9 +1,11 @@
 """The decoder of every Llama, as its config says. Llama 4: chunked and global attention layers and
 mixtures of experts, and image features in the places of patch tokens (early fusion). LLaMA 1 to 3:
-global layers with RoPE, dense feed-forward layers, text only.
+global layers with RoPE, dense feed-forward layers, text only. Llama 3.2 Vision: these, and layers
+of cross-attention that look at image features.
 
-It refuses images that do not fill the patch tokens exactly. Called by `engine` and `train`; made by
-`checkpoint`. Holds weights only: what has been read lives in the `Cache` that is passed in.
+It refuses images that do not fill the patch tokens exactly, or are not one for each image token.
+Called by `engine` and `train`; made by `checkpoint`. Holds weights only: what has been read lives
+in the `Cache` that is passed in.
 
 Letters: B batch, T tokens, D model width, N tiles or tokens, S pixels per side, V image features or
 vocabulary, E experts.
@@ -11,6 +13,7 @@ vocabulary, E experts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import repeat
 
 import torch
@@ -20,6 +23,10 @@ from torch.nn import functional
 from model.attention import Attention, Layout, Sight, look
 from model.cache import Cache, LayerCache
 from model.config import ModelConfig, TextConfig
+from model.cross_attention import CrossBlock
+from model.cross_vision import CrossVisionEncoder
+from model.gaze import Gaze, View, onwards, view_along
+from model.image import Tiles
 from model.layers import RMSNorm, SwiGLU
 from model.moe import Experts, MoE
 from model.vision import VisionEncoder
@@ -37,8 +44,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         text, width = config.text, config.text.hidden_size
-        self.embedding = nn.Embedding(text.vocab_size, width)
-        self.blocks = nn.ModuleList(Block(text, layer) for layer in range(text.num_hidden_layers))
+        self.embedding = nn.Embedding(text.embeddings, width)
+        self.blocks = nn.ModuleList(
+            CrossBlock(text) if layer in text.cross_attention_layers else Block(text, layer)
+            for layer in range(text.num_hidden_layers)
+        )
         self.norm = RMSNorm(width, text.rms_norm_eps)
         self.unembedding: nn.Linear | None = None
         if not text.tie_word_embeddings:
@@ -48,6 +58,9 @@ class Transformer(nn.Module):
         if config.vision is not None:
             self.vision = VisionEncoder(config.vision)
             self.projector = nn.Linear(config.vision.vision_output_dim, width, bias=False)
+        self.cross_vision: CrossVisionEncoder | None = None
+        if config.cross_vision is not None:
+            self.cross_vision = CrossVisionEncoder(config.cross_vision, width)
         initialise(self)
 
     def embed(self, token_ids_BT: Tensor, tiles_N3SS: Tensor | None = None) -> Tensor:
@@ -72,6 +85,14 @@ class Transformer(nn.Module):
         parts = torch.split(tiles_N3SS.to(self.projector.weight.dtype), VISION_BATCH)
         return torch.cat([self.projector(self.vision(part)) for part in parts]).flatten(0, 1)
 
+    def view(self, token_ids: Sequence[int], images: Sequence[Tiles], gaze: Gaze) -> View:
+        """What tokens with these images among them see, after a token with this gaze: for layers
+        of cross-attention."""
+        if self.cross_vision is None:
+            raise ValueError("this model has no layers of cross-attention: use `embed` for images")
+        features = [self.cross_vision(*image) for image in images]
+        return view_along(gaze, token_ids, self.config.image_token_index, features)
+
     def forward(
         self,
         x_BTD: Tensor,
@@ -80,15 +101,24 @@ class Transformer(nn.Module):
         *,
         extend_cache: bool = True,
         router_log: RouterLog | None = None,
+        view: View | None = None,
     ) -> Tensor:
+        """`view` tells of images among the tokens; without it they go on seeing what the last
+        token in the cache saw. Images are for one row, and with a cache only if it is extended."""
+        if view is None:
+            view = onwards(cache.gaze if cache is not None else Gaze(), x_BTD.shape[1])
         sight = look(self.config.text, layout, cache, extend_cache)
         layer_caches = cache if cache is not None else repeat(None)
         for layer, (block, layer_cache) in enumerate(zip(self.blocks, layer_caches, strict=False)):
+            if isinstance(block, CrossBlock):
+                x_BTD = block(x_BTD, view, layer_cache)
+                continue
             x_BTD, logits = block(x_BTD, sight, layer_cache)
             if router_log is not None and logits is not None:
                 router_log.append((layer, logits))
         if cache is not None and extend_cache:
             cache.length += x_BTD.shape[1]
+            cache.gaze = view.gaze
         h_BTD: Tensor = self.norm(x_BTD)
         return h_BTD
 
@@ -128,7 +158,7 @@ def initialise(transformer: Transformer, std: float = 0.02) -> None:
     depth = 2 * transformer.config.text.num_hidden_layers
     for name, module in transformer.named_modules():
         adds = name.startswith("blocks.") and name.endswith(("attention.output", "down"))
-        if isinstance(module, (nn.Linear, nn.Embedding)):
+        if isinstance(module, (nn.Linear, nn.Embedding, nn.Conv2d)):
             nn.init.normal_(module.weight, std=std / depth**0.5 if adds else std)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -23,7 +23,7 @@ def segment(k_BKSW: Tensor, v_BKSW: Tensor, dtype: torch.dtype | None = None) ->
     shape = PageShape(BATCH, HEADS, WIDTH, dtype or k_BKSW.dtype, torch.device("cpu"))
     page = Page.empty(shape, length + 3)
     page.write(k_BKSW, v_BKSW)
-    return Segment(page, length)
+    return Segment(page, 0, length)
 
 
 def whole(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
