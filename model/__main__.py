@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from model.engine import (
     choose_dtype,
     load,
 )
+from model.experts import expert_use, plot, table
 from model.image import ImageConfigError
 from model.pages import CACHE_DTYPES
 from model.prefixes import PrefixStore
@@ -68,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from model.convert.cli import main as convert_main
 
         return convert_main(words[1:])
+    if words and words[0] == "quantize":
+        from model.quantized.cli import main as quantize_main
+
+        return quantize_main(words[1:])
     arguments = _parser().parse_args(words)
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -81,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_generate(arguments: argparse.Namespace) -> None:
-    engine = _load(arguments)
+    engine = _load(arguments, _store(arguments))
     started = time.monotonic()
     prefix = _prefill(engine, arguments)
     read = time.monotonic()
@@ -103,7 +109,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 
 def run_score(arguments: argparse.Namespace) -> None:
-    engine = _load(arguments)
+    engine = _load(arguments, _store(arguments))
     prefix = _prefill(engine, arguments)
     asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
     scores = engine.score(prefix, asked, Progress("scoring", in_tokens))
@@ -124,6 +130,21 @@ def run_describe(arguments: argparse.Namespace) -> None:
     if arguments.json:
         return _say_json(description.as_json())
     return _say(_description_lines(description))
+
+
+def run_experts(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    documents = [[_read_either(path)] for path in arguments.file]
+    uses = expert_use(engine, documents, Progress("reading", in_tokens))
+    if arguments.plot:
+        try:
+            arguments.plot.write_text(plot(uses, engine.name), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{arguments.plot} cannot be written: {error.strerror}") from None
+    if arguments.json:
+        rows = [{**asdict(use), "experts_in_use": use.experts_in_use} for use in uses]
+        return _say_json({"experts": rows, "model": _model(engine)})
+    return _say(table(uses))
 
 
 def in_tokens(done: int, total: int) -> str:
@@ -169,7 +190,13 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
+    used = _verb(verbs, "experts", run_experts, "which experts texts and images are sent to")
+    used.add_argument(
+        "file", type=Path, nargs="+", metavar="TEXT-OR-IMAGE", help="read one after another"
+    )
+    used.add_argument("--plot", type=Path, metavar="FILE", help="write a heat map as SVG")
     verbs.add_parser("convert", help="from Meta's files, to GGUF (its own --help)", add_help=False)
+    verbs.add_parser("quantize", help="weights in fewer bits (its own --help)", add_help=False)
     verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
     verbs.add_parser("evaluate", help="measure a checkpoint (its own --help)", add_help=False)
     return parser
@@ -219,13 +246,13 @@ def _positive(word: str) -> int:
     return number
 
 
-def _load(arguments: argparse.Namespace) -> Engine:
+def _load(arguments: argparse.Namespace, prefixes: PrefixStore | None = None) -> Engine:
     return load(
         arguments.folder,
         arguments.dtype,
         arguments.device,
         cache_dtype=arguments.cache_dtype,
-        prefixes=_store(arguments),
+        prefixes=prefixes,
     )
 
 
@@ -269,6 +296,16 @@ def _read_image(path: Path) -> Image.Image:
             return image.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _read_either(path: Path) -> Part:
+    """UTF-8 text, or else an image."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return _read_image(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _model(engine: Engine) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""What a checkpoint is and what it needs, told from its config alone: no weight is read.
+"""What a checkpoint is and what it needs, told from its config: no weight is read.
 
-Also of a model of the family that is not on this machine, by its name in `presets`.
+Of a quantized checkpoint, the files tell the sizes of their tensors. Also of a model of the family
+that is not on this machine, by its name in `presets`.
 Called by: `python -m model describe`.
 """
 
@@ -15,6 +16,7 @@ import torch
 
 from model.cache import cache_bytes, layer_bytes
 from model.checkpoint import Uninitialised, load_config
+from model.checkpoint import weights_bytes as stored_bytes
 from model.config import ModelConfig, TextConfig
 from model.memory import GPU_GIGABYTES, devices, gpus_needed
 from model.moe import Experts
@@ -57,7 +59,7 @@ class Description:
     tokens_per_tile: int  #: of an image, in the text; 0 if none stand there
     features_per_image: int  #: at most, beside the text, for cross-attention; 0 without it
     dtype: str
-    weights_bytes: int  #: in memory, in this dtype
+    weights_bytes: int  #: in memory, in this dtype but for what is quantized
     cache_dtype: str
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
@@ -84,6 +86,8 @@ def describe(
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
     weights_bytes = parameters * dtype.itemsize
+    if config.quantization is not None:
+        weights_bytes = stored_bytes(folder_or_name, dtype)
     kept = cache_dtype or dtype
     need = weights_bytes + cache_bytes(config.text, tokens, kept)
     encoders = (transformer.vision, transformer.projector, transformer.cross_vision)

@@ -131,6 +131,11 @@ class Engine:
         """Read what text and images need now, so that a wrong folder is told at once."""
         _ = self.tokenizer, self.image_processor, self._unspeakable
 
+    @property
+    def transformer(self) -> Transformer:
+        """The model itself, for those who look inside."""
+        return self._transformer
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         tokenizer = Tokenizer.from_folder(self.folder)
