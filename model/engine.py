@@ -26,6 +26,7 @@ from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
 from model.image import ImageProcessor
+from model.products import computes_bfloat16
 from model.prompt import Part, Prompt, ask, open_turn, reply
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
@@ -451,7 +452,4 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
-    if device.type != "cpu":
-        return True
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))
+    return device.type != "cpu" or computes_bfloat16()

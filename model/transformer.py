@@ -15,13 +15,13 @@ from itertools import repeat
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.attention import Attention, Layout, Sight, look
 from model.cache import Cache, LayerCache
 from model.config import ModelConfig, TextConfig
 from model.layers import RMSNorm, SwiGLU
 from model.moe import Experts, MoE
+from model.products import linear
 from model.vision import VisionEncoder
 
 __all__ = ["Layout", "Transformer"]
@@ -95,7 +95,7 @@ class Transformer(nn.Module):
     def unembed(self, h_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary, float32."""
         weight_VD = self.embedding.weight if self.unembedding is None else self.unembedding.weight
-        return functional.linear(h_BTD, weight_VD).float()
+        return linear(h_BTD, weight_VD).float()
 
 
 class Block(nn.Module):
