@@ -13,8 +13,8 @@ from model.moe import MoE
 BFLOAT16_STEP = 2**-8  #: relative
 
 
-@pytest.fixture
-def no_units(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _no_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU without bfloat16 units, whatever this one has."""
     monkeypatch.setattr(products, "computes_bfloat16", lambda: False)
 
@@ -29,7 +29,7 @@ def assert_rounded(found: Tensor, exact: Tensor) -> None:
 @pytest.mark.parametrize("slice_weights", [1, 48, 2**21])
 @torch.no_grad()
 def test_widened_weights_give_the_exact_product(
-    rows: int, slice_weights: int, no_units: None, monkeypatch: pytest.MonkeyPatch
+    rows: int, slice_weights: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "SLICE_WEIGHTS", slice_weights)
     x_BTD, weight_FD = torch.randn(2, rows, 16).bfloat16(), torch.randn(9, 16).bfloat16()
@@ -41,7 +41,7 @@ def test_widened_weights_give_the_exact_product(
 
 @pytest.mark.parametrize("tokens", [1, 23])
 @torch.no_grad()
-def test_experts_without_bfloat16_units_differ_by_rounding(tokens: int, no_units: None) -> None:
+def test_experts_without_bfloat16_units_differ_by_rounding(tokens: int) -> None:
     torch.manual_seed(0)
     moe = MoE(TextConfig(hidden_size=8, intermediate_size=12, num_local_experts=4))
     for parameter in moe.parameters():
@@ -53,7 +53,7 @@ def test_experts_without_bfloat16_units_differ_by_rounding(tokens: int, no_units
     torch.testing.assert_close(found.float(), exact, rtol=0.05, atol=0.05)
 
 
-def test_training_takes_the_plain_product(no_units: None) -> None:
+def test_training_takes_the_plain_product() -> None:
     x_TD, weight_FD = torch.randn(5, 16).bfloat16(), torch.randn(9, 16).bfloat16()
     assert not products.is_slow(x_TD)
     with torch.no_grad():
