@@ -14,7 +14,7 @@ blocks of all rows, each of G tokens, that see S: the trunk, then the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,6 +75,28 @@ class Sight:
     local_mask_B1TS: Tensor | None = None  #: None: tokens are consecutive; with blocks, N1GS
     global_mask_B1TS: Tensor | None = None
     blocks: Blocks | None = None
+
+
+@dataclass(frozen=True)
+class Sights:
+    """Sequences side by side in one row: each sees its own cache and itself."""
+
+    each: tuple[Sight, ...]
+    lengths: tuple[int, ...]  #: tokens of each
+    rotation_BTR: Tensor  #: of all
+    temperature_BT: Tensor | None
+
+    @classmethod
+    def side_by_side(cls, each: Sequence[Sight]) -> Sights:
+        rotation_BTR = torch.cat([sight.rotation_BTR for sight in each], dim=1)
+        temperatures = [sight.temperature_BT for sight in each if sight.temperature_BT is not None]
+        temperature_BT = torch.cat(temperatures, dim=1) if temperatures else None
+        lengths = tuple(sight.rotation_BTR.shape[1] for sight in each)
+        return cls(tuple(each), lengths, rotation_BTR, temperature_BT)
+
+
+#: The cache of a layer, one for each sequence side by side, or none.
+LayerCaches = LayerCache | Sequence[LayerCache] | None
 
 
 def look(config: TextConfig, layout: Layout, cache: Cache | None, keep: bool) -> Sight:
@@ -176,7 +198,7 @@ class Attention(nn.Module):
         self.value = Linear(config.hidden_size, narrow)
         self.output = Linear(wide, config.hidden_size)
 
-    def forward(self, x_BTD: Tensor, sight: Sight, cache: LayerCache | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, sight: Sight | Sights, cache: LayerCaches) -> Tensor:
         q_BTHW, k_BTKW, v_BTKW = (
             torch.unflatten(project(x_BTD), -1, (-1, self.config.head_dim))
             for project in (self.query, self.key, self.value)
@@ -191,14 +213,19 @@ class Attention(nn.Module):
         out_BTD: Tensor = self.output(y_BHTW.transpose(1, 2).flatten(2))
         return out_BTD
 
-    def place(self, x_BTHW: Tensor, sight: Sight) -> Tensor:
+    def place(self, x_BTHW: Tensor, sight: Sight | Sights) -> Tensor:
         """Rotate by position, then (Scout) normalise each head."""
         x_BTHW = rotate(x_BTHW, sight.rotation_BTR)
         if self.config.use_qk_norm:
             return rms_normalise(x_BTHW, self.config.rms_norm_eps)
         return x_BTHW
 
-    def attend(self, new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
+    def attend(self, new: Heads, sight: Sight | Sights, cache: LayerCaches) -> Tensor:
+        if isinstance(sight, Sights):
+            assert isinstance(cache, Sequence)
+            rows = zip(new.cut(*sight.lengths), sight.each, cache, strict=True)
+            return torch.cat([self.attend(*row) for row in rows], dim=2)
+        assert not isinstance(cache, Sequence)
         attend = attend_in_chunks if self.is_local else attend_to_all
         mask_B1TS = sight.local_mask_B1TS if self.is_local else sight.global_mask_B1TS
         if mask_B1TS is None:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from model.batching import Found, Reading, Result, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
@@ -37,6 +38,7 @@ OnProgress = Callable[[int, int], None]
 Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
 
 PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
+AT_ONCE = 16  #: most prompts whose caches are held at a time by `score_many` and its like
 LOGITS_AT_ONCE = 2**24  #: numbers in a slice of logits: 64 MiB of float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -200,10 +202,7 @@ class Engine:
         A string continues the user's turn. Of (question, answer) the question ends that turn and
         only the answer counts. `on_progress` works as in `prefill`.
         """
-        rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
-        self._require_room(
-            prefix.length, max((len(b) for r in rows for b in r.branches), default=0)
-        )
+        rows = self._rows(prefix, continuations)
         report = on_progress or _ignore
         total, done = sum(len(row.token_ids) for row in rows), 0
         scores = [0.0] * len(continuations)
@@ -234,12 +233,126 @@ class Engine:
         each bit of text as it is written; if it raises, writing ends there.
         """
         sampling = Sampling(temperature, top_p, seed)
+        return alone(
+            self._write(prefix, prompt, max_tokens, sampling, allowed, on_token), self._read_wanted
+        )
+
+    @torch.inference_mode()
+    def prefill_many(
+        self, prompts: Sequence[Sequence[Part]], on_end: OnProgress | None = None
+    ) -> list[Prefix]:
+        """As `prefill` of each, several in one step. `on_end` gets how many have ended, and all."""
+        return self._together([self._open(parts) for parts in prompts], on_end)
+
+    @torch.inference_mode()
+    def score_many(
+        self,
+        asked: Sequence[tuple[Prefix | Sequence[Part], Sequence[Continuation]]],
+        on_end: OnProgress | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair, several in one step.
+
+        A prompt that is given as parts is read for this and forgotten, so that memory does not
+        grow with the number of pairs. `on_end` works as in `prefill_many`.
+        """
+        return self._together([self._scores(*pair) for pair in asked], on_end)
+
+    @torch.inference_mode()
+    def generate_many(
+        self,
+        asked: Sequence[tuple[Prefix | Sequence[Part], str]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        allowed: Allowed | None = None,
+        on_end: OnProgress | None = None,
+    ) -> list[str]:
+        """As `generate` of each pair of a prefix, or of parts to read, and a prompt. Prompts are
+        read in the steps in which other answers are written; `on_end` as in `prefill_many`."""
+        sampling = Sampling(temperature, top_p, seed)
+        writings = [self._write(*pair, max_tokens, sampling, allowed) for pair in asked]
+        return self._together(writings, on_end)
+
+    def _together(
+        self, readings: Sequence[Reading[Result]], on_end: OnProgress | None
+    ) -> list[Result]:
+        report = on_end or _ignore
+        return together(
+            readings,
+            self._read_wanted,
+            room=self.piece_tokens,
+            at_once=AT_ONCE,
+            on_end=lambda ended: report(ended, len(readings)),
+        )
+
+    def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
+        """What several readings want, in one pass."""
+        ids = [token_id for each in wanted for token_id in each.token_ids]
+        tiles = [each.tiles_N3SS for each in wanted if each.tiles_N3SS is not None]
+        h_1TD = self._transformer.read_side_by_side(
+            self._embed(Piece(ids, torch.cat(tiles) if tiles else None)),
+            [each.layout for each in wanted],
+            [each.cache for each in wanted],
+            [each.extend_cache for each in wanted],
+        )
+        parts = h_1TD[0].split([len(each.token_ids) for each in wanted])
+        logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
+        return [
+            Found(h_TD, next(logits) if each.predicts else None)
+            for h_TD, each in zip(parts, wanted, strict=True)
+        ]
+
+    def _logits_after(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """For the last token of each, with the weights of the vocabulary read once for all."""
+        if parts:
+            yield from self._spoken(torch.stack([h_TD[-1] for h_TD in parts]))
+
+    def _spoken(self, h_xD: Tensor) -> Tensor:
+        """Logits without those that no answer may have."""
+        logits_xV: Tensor = self._transformer.unembed(h_xD)
+        return logits_xV.index_fill(-1, self._unspeakable, -torch.inf)
+
+    def _open(self, parts: Sequence[Part]) -> Reading[Prefix]:
+        prompt = open_turn(parts, self.tokenizer, self.image_processor)
+        self._require_room(len(prompt.token_ids))
+        cache, last_D = Cache(self._text, 1, self._dtype, self._device), torch.empty(0)
+        for ids, tiles_N3SS in self._pieces(prompt):
+            found = yield Wanted(ids, tiles_N3SS, self._layout(cache.length, len(ids)), cache)
+            last_D = found.h_TD[-1].clone()
+        return Prefix(cache, last_D)
+
+    def _scores(
+        self, before: Prefix | Sequence[Part], continuations: Sequence[Continuation]
+    ) -> Reading[list[float]]:
+        prefix = before if isinstance(before, Prefix) else (yield from self._open(before))
+        scores = [0.0] * len(continuations)
+        for row in self._rows(prefix, continuations):
+            h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
+            if row.token_ids:
+                layout = row.layout(prefix.length, self._device)
+                found = yield Wanted(row.token_ids, None, layout, prefix.cache, extend_cache=False)
+                h_ED = torch.cat([h_ED, found.h_TD])
+            self._add_scores(h_ED, row, scores)
+        return scores
+
+    def _write(
+        self,
+        before: Prefix | Sequence[Part],
+        prompt: str,
+        max_tokens: int,
+        sampling: Sampling,
+        allowed: Allowed | None,
+        on_token: Callable[[str], None] | None = None,
+    ) -> Reading[str]:
+        is_read = isinstance(before, Prefix)
+        after = before.clone() if is_read else (yield from self._open(before))
         generator = sampling.generator()
         choices, max_tokens = self._constraint(allowed, max_tokens)
         unread = ask(prompt, self.tokenizer)
-        self._require_room(prefix.length, len(unread), max_tokens)
-        after, stream = prefix.clone(), TextStream(self.tokenizer)
-        text = _Writer(on_token, self.tokenizer.gap)
+        self._require_room(after.length, len(unread), max_tokens)
+        stream, text = TextStream(self.tokenizer), _Writer(on_token, self.tokenizer.gap)
         written: list[int] = []
         while len(written) < max_tokens:
             options = choices(written)
@@ -248,9 +361,9 @@ class Engine:
             elif options is not None and not options:
                 break
             else:
-                self._continue(after, unread)
+                logits_V = yield from self._predict(after, unread)
                 unread = []
-                token_id = choose(self._next_logits(after), options, sampling, generator)
+                token_id = choose(logits_V, options, sampling, generator)
             if token_id in self.tokenizer.stop_ids:
                 break
             written.append(token_id)
@@ -258,6 +371,16 @@ class Engine:
             text.write(stream.push(token_id))
         text.write(stream.flush())
         return text.all
+
+    def _predict(self, after: Prefix, unread: Sequence[int]) -> Reading[Tensor]:
+        """Lengthens a prefix in place, a clone, by these tokens; the logits after them."""
+        logits_V = None
+        for start in range(0, len(unread), self.piece_tokens):
+            ids = unread[start : start + self.piece_tokens]
+            layout, is_last = self._layout(after.length, len(ids)), start + len(ids) == len(unread)
+            found = yield Wanted(ids, None, layout, after.cache, predicts=is_last)
+            after.last_D, logits_V = found.h_TD[-1].clone(), found.logits_V
+        return logits_V if logits_V is not None else self._spoken(after.last_D)
 
     def _read(self, cache: Cache, prompt: Prompt, on_progress: OnProgress | None = None) -> Tensor:
         """Adds the prompt to the cache piece by piece; what it returns predicts the next token."""
@@ -272,23 +395,23 @@ class Engine:
         report(done, total)
         return last_D
 
-    def _continue(self, prefix: Prefix, token_ids: Sequence[int]) -> None:
-        """Lengthens a prefix in place: for clones only."""
-        if token_ids:
-            prefix.last_D = self._read(prefix.cache, Prompt(list(token_ids), None))
-
-    def _next_logits(self, prefix: Prefix) -> Tensor:
-        logits_V: Tensor = self._transformer.unembed(prefix.last_D)
-        return logits_V.index_fill(0, self._unspeakable, -torch.inf)
+    def _rows(self, prefix: Prefix, continuations: Sequence[Continuation]) -> list[Row]:
+        rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
+        longest = max((len(branch) for row in rows for branch in row.branches), default=0)
+        self._require_room(prefix.length, longest)
+        return rows
 
     def _score_row(self, prefix: Prefix, row: Row, scores: list[float]) -> None:
-        """Adds to each continuation's score what this row knows; unembeds only what is asked."""
         h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
         if row.token_ids:
             x_BTD = self._embed(Piece(row.token_ids, None))
             layout = row.layout(prefix.length, self._device)
             h_BTD = self._transformer(x_BTD, layout, prefix.cache, extend_cache=False)
             h_ED = torch.cat([h_ED, h_BTD[0]])
+        self._add_scores(h_ED, row, scores)
+
+    def _add_scores(self, h_ED: Tensor, row: Row, scores: list[float]) -> None:
+        """Adds to each continuation's score what this row knows; unembeds only what is asked."""
         for sources, rows, targets in row.slices(max(1, LOGITS_AT_ONCE // self._text.vocab_size)):
             logits_SV = self._transformer.unembed(h_ED[sources.to(self._device)])
             token_ids = torch.tensor([target.token_id for target in targets])

@@ -11,13 +11,14 @@ vocabulary, E experts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 
-from model.attention import Attention, Layout, Sight, look
-from model.cache import Cache, LayerCache
+from model.attention import Attention, LayerCaches, Layout, Sight, Sights, look
+from model.cache import Cache
 from model.config import ModelConfig, TextConfig
 from model.layers import RMSNorm, SwiGLU
 from model.moe import Experts, MoE
@@ -82,13 +83,34 @@ class Transformer(nn.Module):
         router_log: RouterLog | None = None,
     ) -> Tensor:
         sight = look(self.config.text, layout, cache, extend_cache)
-        layer_caches = cache if cache is not None else repeat(None)
+        h_BTD = self._pass(x_BTD, sight, cache if cache is not None else repeat(None), router_log)
+        if cache is not None and extend_cache:
+            cache.length += x_BTD.shape[1]
+        return h_BTD
+
+    def read_side_by_side(
+        self, x_1TD: Tensor, layouts: Sequence[Layout], caches: Sequence[Cache], extend: list[bool]
+    ) -> Tensor:
+        """One row of the tokens of several sequences, one after another, each with its own layout
+        and cache: what `forward` gives each of them, without padding."""
+        looks = zip(layouts, caches, extend, strict=True)
+        sights = [look(self.config.text, *each) for each in looks]
+        h_1TD = self._pass(x_1TD, Sights.side_by_side(sights), zip(*caches, strict=True), None)
+        for cache, layout, is_kept in zip(caches, layouts, extend, strict=True):
+            cache.length += layout.positions_BT.shape[1] if is_kept else 0
+        return h_1TD
+
+    def _pass(
+        self,
+        x_BTD: Tensor,
+        sight: Sight | Sights,
+        layer_caches: Iterable[LayerCaches],
+        router_log: RouterLog | None,
+    ) -> Tensor:
         for layer, (block, layer_cache) in enumerate(zip(self.blocks, layer_caches, strict=False)):
             x_BTD, logits = block(x_BTD, sight, layer_cache)
             if router_log is not None and logits is not None:
                 router_log.append((layer, logits))
-        if cache is not None and extend_cache:
-            cache.length += x_BTD.shape[1]
         h_BTD: Tensor = self.norm(x_BTD)
         return h_BTD
 
@@ -111,7 +133,7 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x_BTD: Tensor, sight: Sight, cache: LayerCache | None
+        self, x_BTD: Tensor, sight: Sight | Sights, cache: LayerCaches
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the new x, and the router's logits if this is a mixture of experts."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), sight, cache)

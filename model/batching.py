@@ -1,0 +1,94 @@
+"""Continuous batching: many readings share the steps of the model, without padding.
+
+A reading is a generator: it yields the tokens that it wants read next and is sent what the model
+made of them, until it returns its result. `together` runs many: each step reads the next tokens of
+as many as fit, long prompts beside single tokens of answers that are being written; one that ends
+makes room for the next. What a reading returns does not depend on those beside it. Called by
+`engine`, which knows what readings want.
+
+Letters: T tokens, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor
+
+from model.attention import Layout
+from model.cache import Cache
+
+Result = TypeVar("Result")
+
+
+class Wanted(NamedTuple):
+    """Tokens to read next, of one sequence."""
+
+    token_ids: Sequence[int]
+    tiles_N3SS: Tensor | None
+    layout: Layout
+    cache: Cache
+    extend_cache: bool = True
+    predicts: bool = False  #: whether the logits after the last token are asked for
+
+
+class Found(NamedTuple):
+    """What the model made of them."""
+
+    h_TD: Tensor
+    logits_V: Tensor | None
+
+
+Reading = Generator[Wanted, Found, Result]
+
+
+def alone(reading: Reading[Result], read: Callable[[list[Wanted]], list[Found]]) -> Result:
+    """The result of one reading."""
+    [result] = together([reading], read, room=1, at_once=1)
+    return result
+
+
+def together(
+    readings: Iterable[Reading[Result]],
+    read: Callable[[list[Wanted]], list[Found]],
+    *,
+    room: int,
+    at_once: int,
+    on_end: Callable[[int], None] | None = None,
+) -> list[Result]:
+    """The results, in order. A step has at most `room` tokens, unless one reading alone wants more;
+    at most `at_once` readings, and with them their caches, are alive. `on_end` is told how many
+    have ended; if it raises, all end there."""
+    waiting = iter(enumerate(readings))
+    wants: dict[int, tuple[Reading[Result], Wanted]] = {}
+    results: dict[int, Result] = {}
+
+    def go_on(number: int, reading: Reading[Result], found: Found | None) -> None:
+        try:
+            wants[number] = reading, next(reading) if found is None else reading.send(found)
+        except StopIteration as end:
+            wants.pop(number, None)
+            results[number] = end.value
+            if on_end is not None:
+                on_end(len(results))
+
+    while True:
+        while len(wants) < at_once and (new := next(waiting, None)) is not None:
+            go_on(*new, None)
+        if not wants:
+            return [results[number] for number in sorted(results)]
+        step = _fill([(number, wanted) for number, (_, wanted) in wants.items()], room)
+        founds = read([wants[number][1] for number in step])
+        for number, found in zip(step, founds, strict=True):
+            go_on(number, wants[number][0], found)
+
+
+def _fill(wants: Sequence[tuple[int, Wanted]], room: int) -> list[int]:
+    """The oldest, and after it those that fit beside it."""
+    step = []
+    for number, wanted in wants:
+        if not step or len(wanted.token_ids) <= room:
+            step.append(number)
+            room -= len(wanted.token_ids)
+    return step
