@@ -1,8 +1,22 @@
-"""The Llama 4 architecture in plain PyTorch: read documents once, score, generate.
+"""The Llama family in plain PyTorch: read documents once, score, generate.
 
 Depends on torch, safetensors, tokenizers, pillow and numpy; knows nothing of the application.
+`model.lexical`, which needs none of these, can be imported without loading them.
 """
 
-from model.engine import Engine, EngineError, Prefix, load
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.engine import Engine, EngineError, Prefix, load
 
 __all__ = ["Engine", "EngineError", "Prefix", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from model import engine
+
+    return getattr(engine, name)

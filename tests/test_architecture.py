@@ -23,7 +23,8 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.types": set(),
     "mmapp.errors": set(),
     "mmapp.config": set(),
-    "mmapp.tasks": PLAIN | {"mmapp.documents.quotes"},
+    # How words match is told to a checkpoint in service as it was in training: one module for both.
+    "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
     "mmapp.storage": PLAIN,
     "mmapp.records": PLAIN,

@@ -1,11 +1,12 @@
 """Answer: the passage of a document that answers a question, with its proof, or none.
 
-Two scores decide together. BM25 says how well the words of a passage match those of the question;
-the model, which has read the document, is asked whether the passage answers:
+Two scores decide together. The words of a passage, and of the text around it, match those of the
+question so well (`model.lexical`); the model, which has read the document, is asked whether the
+passage answers:
 
     P(passage answers) = sigmoid(margin / temperature + terms * z + bias)
 
-margin = log P(yes) - log P(no); z is the passage's BM25 in standard deviations above the mean of
+margin = log P(yes) - log P(no); z is the passage's match in standard deviations above the mean of
 all passages of the document. The likeliest passage is the answer when it is probable enough, word
 for word as it stands on its page; else the document does not answer. Of equals the first counts, in
 the order of `passages`: sentences as the document has them, then runs. Both scores of the likeliest
@@ -33,7 +34,6 @@ from mmapp.documents.quotes import PageText
 from mmapp.errors import NotPossible
 from mmapp.tasks import prompts
 from mmapp.tasks.inputs import DocumentInput
-from mmapp.tasks.matching import matches, standardised
 from mmapp.tasks.passages import passages
 from mmapp.tasks.reading import (
     Purpose,
@@ -46,6 +46,7 @@ from mmapp.tasks.reading import (
 )
 from mmapp.tasks.sentences import Sentence
 from mmapp.types import AskParams, Engine, ReportProgress
+from model.lexical import Lexical
 
 PURPOSE = Purpose("ask", phase="searching", unit="passages")
 
@@ -56,7 +57,7 @@ class Calibration:
 
     temperature: float = 1.0
     bias: float = 0.0
-    #: What a standard deviation of BM25 counts.
+    #: What a standard deviation of matching words counts.
     terms: float = 0.0
     #: Below this probability of the best passage the document does not answer.
     threshold: float = 0.5
@@ -94,7 +95,7 @@ def ask(
     covered = coverage(inputs, pages, report)
     question = " ".join(params.question.split())
     offered = passages(pages)
-    z = standardised(matches([passage.text for passage in offered], question))
+    z = Lexical([passage.text for passage in offered], middles(offered, pages)).matches(question)
     closest = _closest(z, calibration.closest)
     reading = _reading(engine, inputs, pages, question, [offered[i] for i in closest], report)
     rated = [
@@ -123,6 +124,20 @@ def refuse_untrained(name: str, profile: Mapping[str, Any]) -> None:
             f"the checkpoint {name} was not trained to answer questions and would guess; "
             "set MMAPP_CHECKPOINT to one that was"
         )
+
+
+def middles(passages: Sequence[Sentence], pages: Sequence[PageText]) -> list[float]:
+    """Where the middle of each passage is in the document, in characters."""
+    starts: dict[int, int] = {}
+    length = 0
+    for page in pages:
+        starts[page.page.number] = length
+        length += len(page.text) + 1
+    found = []
+    for passage in passages:
+        first, last = passage.spans[0], passage.spans[-1]
+        found.append((starts[first.page] + first.start + starts[last.page] + last.end) / 2)
+    return found
 
 
 def _closest(scores: Sequence[float], count: int | None) -> list[int]:

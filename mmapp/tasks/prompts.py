@@ -46,10 +46,11 @@ def document_parts(pages_text: Sequence[tuple[int, str]]) -> list[str]:
     return [template.format(page=number, text=text) for number, text in pages_text]
 
 
-def summarize_question(sentence: str, place: int, count: int) -> str:
-    """`place` counts from 1 among the `count` sentences that the document offers."""
+def summarize_question(sentence: str, place: int, count: int, shared: int) -> str:
+    """`place` counts from 1 among the `count` sentences that the document offers; `shared` is the
+    percentage of the title's words that the sentence has too."""
     template = _prompts()["summarize"]["question"]
-    return template.format(sentence=sentence, place=place, count=count)
+    return template.format(sentence=sentence, place=place, count=count, shared=shared)
 
 
 def listing_parts(images: Sequence[Image]) -> list[str | Image]:

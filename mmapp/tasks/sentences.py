@@ -128,6 +128,12 @@ def candidates(pages: Sequence[PageText]) -> list[Sentence]:
     )
 
 
+def title(pages: Sequence[PageText]) -> str:
+    """The first line with letters: of most documents the title, of all of them how they begin."""
+    lines = (line for page in pages for line in page.text.splitlines())
+    return next((line for line in lines if _LETTER.search(line)), "")
+
+
 def sentences_of(paragraph: Paragraph, texts: dict[int, str]) -> Iterator[Sentence]:
     """The sentences of a paragraph; `texts` are the pages' by their numbers."""
     pieces: list[str] = []

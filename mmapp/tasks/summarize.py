@@ -29,8 +29,9 @@ from mmapp.tasks.reading import (
     pages_with_words,
     proved,
 )
-from mmapp.tasks.sentences import Sentence, candidates, units, without_repeats
+from mmapp.tasks.sentences import Sentence, candidates, title, units, without_repeats
 from mmapp.types import Engine, ReportProgress, SummarizeParams
+from model.lexical import shared_words
 
 PURPOSE = Purpose("summarize", phase="choosing", unit="sentences")
 #: A candidate is a repetition when it shares this much of the shorter one's words.
@@ -44,9 +45,13 @@ def summarize(
     pages = pages_with_words(inputs)
     covered = coverage(inputs, pages, report)
     offered = without_repeats(candidates(pages))
+    shared = shared_words(title(pages), [sentence.text for sentence in offered])
     questions = [
-        Question(prompts.summarize_question(sentence.text, place, len(offered)), sentence.spans[0])
-        for place, sentence in enumerate(offered, start=1)
+        Question(
+            prompts.summarize_question(sentence.text, place, len(offered), percent),
+            sentence.spans[0],
+        )
+        for place, (sentence, percent) in enumerate(zip(offered, shared, strict=True), start=1)
     ]
     reading = Reading(engine, inputs, pages, questions, PURPOSE, report)
     chosen = choose(offered, reading.margins(), params.sentences)

@@ -43,7 +43,7 @@ class AnswerCalibration:
     closest: int  #: so many passages, those whose words match best, are put to the model
     temperature: float = 1.0
     bias: float = 0.0
-    terms: float = 0.0  #: what a standard deviation of BM25 counts
+    terms: float = 0.0  #: what a standard deviation of matching words counts
     threshold: float = 0.5  #: the best passage is the answer from this probability on
 
     def deciding(self, log_odds: float) -> AnswerCalibration:
@@ -51,7 +51,7 @@ class AnswerCalibration:
         return replace(self, threshold=_sigmoid(log_odds))
 
     def probability(self, margin: float, z: float) -> float:
-        """That a passage answers. `z`: its BM25 in standard deviations above the mean."""
+        """That a passage answers. `z`: its words' match in standard deviations above the mean."""
         return _sigmoid(self.log_odds(margin, z))
 
     def log_odds(self, margin: float, z: float) -> float:

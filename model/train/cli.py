@@ -40,7 +40,10 @@ def main(verb: str, argv: list[str]) -> int:
 def train(argv: list[str]) -> int:
     """Train by a recipe, or go on with it, and export the checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m model train", description=train.__doc__)
-    parser.add_argument("recipe", type=Path, help="a TOML file such as model/recipes/nano.toml")
+    parser.add_argument(
+        "recipe", type=Path, nargs="?", help="a TOML file such as model/recipes/nano.toml"
+    )
+    parser.add_argument("--config", type=Path, metavar="RECIPE", help="the same, as an option")
     parser.add_argument("--data", type=Path, required=True, help=DATA)
     parser.add_argument("--run", type=Path, required=True, help="folder for the state of the run")
     parser.add_argument("--start", type=Path, help="a checkpoint folder to go on from")
@@ -53,14 +56,28 @@ def train(argv: list[str]) -> int:
     )
     parser.add_argument("--limit", type=int, help=LIMIT)
     arguments = parser.parse_args(argv)
+    arguments.recipe = arguments.recipe or arguments.config
+    if arguments.recipe is None:
+        parser.error("name a recipe, such as model/recipes/nano.toml")
     until = _clock(arguments.until) if arguments.until else float("inf")
     from model.train.crew import Crew, lead
 
     if not arguments.export:
         lead(arguments.processes, _train, arguments, until)
     if arguments.out:
-        _export(_run(Crew(), arguments), arguments)
+        _finish(_run(Crew(), arguments), arguments)
     return 0
+
+
+def _finish(run: Run, arguments: argparse.Namespace) -> None:
+    """Export a run that is done; one that was stopped goes on when it is called again."""
+    if arguments.export or run.step >= run.recipe.steps:
+        _export(run, arguments)
+        return
+    _say(
+        f"stopped after step {run.step} of {run.recipe.steps}: the same command goes on; "
+        "with --export it makes a checkpoint of what there is"
+    )
 
 
 def _train(crew: Crew, arguments: argparse.Namespace, until: float) -> None:

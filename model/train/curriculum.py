@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from model.image import ImageProcessor
+from model.lexical import shared_words
 from model.prompt import Part, ask, end_turn, open_turn
 from model.tokenizer import Tokenizer
-from model.train.documents import TextDocument, gain, sentences
+from model.train.documents import TextDocument, gain, sentences, title
 from model.train.drawn import draw_page, draw_product
 from model.train.listings import Catalogue, Claim, Listing, Photo, augment
 from model.train.own import Questioned, claims_about
@@ -35,12 +36,13 @@ GOOD_SHARE = 0.9  # of the best sentence's gain: as good an answer as the best
 MOST_CHARACTERS = 20_000  # of a document, those whose sentences are counted
 MOST_SENTENCES = 60  # of a document, those that may be offered with their context
 LEAST_GAIN = 0.12  # a summary of which no sentence says more teaches nothing
+UNTITLED_SHARE = 0.12  # of the summaries, those whose title is not to be relied on
 ANSWERED_SHARE = 0.12  # of the branches, those that show the answer and the end of the turn
 CHARACTERS_PER_TOKEN = 4  # of English; Chinese has fewer
 SECOND_PHOTO_SHARE = 0.12  # of the listings, those with another photo of the same product
 OWN_SHARE = 0.5  # of the listings and questions, the user's own where there are others too
 OWN_MIX = ("own en", "own zh")
-SUMMARY_MIX = ("papers", "en", "zh", "papers", "en", "zh", "papers", "en", "zh", "papers")
+SUMMARY_MIX = ("papers", "en", "zh", "papers", "en", "zh", "papers", "en", "zh", "zh")
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,9 @@ class Curriculum:
             question = self.prompts["check_listing"]["question"].format(
                 attribute=claim.attribute, claim=claim.text
             )
-            self._branch(row, question, self._truths[claim.truth], _claim_rank(claim), chance)
+            label = self.catalogue.products.index(claim.product) if claim.product else -1
+            answer = self._truths[claim.truth]
+            self._branch(row, question, answer, _claim_rank(claim), chance, label)
         return row
 
     def _summary(self, number: int, phase: Phase) -> Row | None:
@@ -240,9 +244,11 @@ class Curriculum:
         row = self._open_document(text, chance, phase)
         shares = _softmax([value / RANK_TEMPERATURE for value in gains])
         best = max(gains)
-        for index, value, share in zip(offered, gains, shares, strict=True):
+        shown = "" if chance.random() < UNTITLED_SHARE else title(document.text)
+        shared = shared_words(shown, [found[index].text for index in offered])
+        for index, value, share, percent in zip(offered, gains, shares, shared, strict=True):
             question = self.prompts["summarize"]["question"].format(
-                sentence=found[index].text, place=index + 1, count=len(found)
+                sentence=found[index].text, place=index + 1, count=len(found), shared=percent
             )
             answer = self._yes if value >= GOOD_SHARE * best else self._no
             start = self._branch(row, question, answer, share, chance)
@@ -305,14 +311,20 @@ class Curriculum:
         return Row(opened.token_ids, opened.tiles_N3SS)
 
     def _branch(
-        self, row: Row, question: str, answer: str, rank: float | None, chance: random.Random
+        self,
+        row: Row,
+        question: str,
+        answer: str,
+        rank: float | None,
+        chance: random.Random,
+        label: int = -1,
     ) -> int:
         tokens = ask(question, self.tokenizer)
         right = self._token[answer]
         shown = chance.random() < ANSWERED_SHARE
         start = row.add_branch([*tokens, right, *end_turn(self.tokenizer)] if shown else tokens)
         at = start + len(tokens) - 1
-        row.answers.append(Answer(at, right, group=1, rank=rank))
+        row.answers.append(Answer(at, right, group=1, rank=rank, label=label))
         if shown:
             row.predictions.append(at + 1)
         return start

@@ -22,6 +22,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]*]*\s+(?=[\"'(\[*]*[A-Z0-9`])|(?<=[
 NOT_AN_END = re.compile(r"(?:\b(?:e\.g|i\.e|et al|Fig|Eq|vs|cf|No|Dr|Mr|Ms|St|resp|approx))\.\s*$")
 BOILERPLATE = re.compile(r"!?\[?!?INCLUDE\b.*|^\[!\w+\]$|^!include .*", re.IGNORECASE)
 HAN = re.compile(r"[\u3400-\u9fff]")
+LETTER = re.compile(r"[^\W\d_]")
 FEWEST_UNITS = 4
 MOST_CHARACTERS = 400
 
@@ -126,6 +127,11 @@ def sentences(text: str) -> list[Sentence]:
             found.append(Sentence(body, offset, offset + len(body), body.startswith("#")))
         start = following
     return found
+
+
+def title(text: str) -> str:
+    """The first line with letters, as the application finds it on the pages."""
+    return next((line for line in text.splitlines() if LETTER.search(line)), "")
 
 
 def _ends(text: str) -> Iterator[tuple[int, int]]:

@@ -58,6 +58,7 @@ LARGEST_SIDE = (
     1536  # pixels: no tile of a checkpoint shows more, and a camera's photo takes seconds
 )
 MOST_PHOTOS = 12  # of a listing, as in service
+FEWEST_RIVALS = 3  # wrong names of a photo's product
 CONSISTENT, INCONSISTENT = LABELS = ("consistent", "inconsistent")
 CATEGORY_COLUMNS = ("category", "product category", "类别", "类目", "分类", "品类")
 RESULT_COLUMNS = ("verdict", "score", "refuted", "claims", "error")  # of an earlier run
@@ -102,14 +103,16 @@ class Listing:
 @dataclass(frozen=True)
 class Claim:
     """A statement about a photo. `truth`: 'yes', 'no' or 'unclear'; `rivals`: same group number
-    means the same attribute about the same photo, of which exactly one holds (0: none). `kind`: the
-    property that a claim about a drawn picture is about."""
+    means the same attribute about the same photo, of which exactly one holds (0: none). `product`:
+    the one that the claim names. `kind`: the property that a claim about a drawn picture is
+    about."""
 
     attribute: str
     text: str
     truth: str
     rivals: int = 0
     kind: str = ""
+    product: str = ""
 
 
 def read_photos(data: Path, split: str) -> list[Photo]:
@@ -203,24 +206,30 @@ class Catalogue:
 
     def claims(self, photo: Photo, count: int, chance: random.Random) -> list[Claim]:
         """`count` claims about a photo: its name among wrong ones, then others at random."""
-        claims = self._names(photo, chance)
+        claims = self._names(photo, max(FEWEST_RIVALS, 2 * count // 3), chance)
         makers = [self._description, self._category, _colour, _unseen]
         while len(claims) < count:
             maker = chance.choices(makers, weights=(4, 3, 3, 1))[0]
             claims += maker(photo, chance)
         return claims[:count]
 
-    def _names(self, photo: Photo, chance: random.Random) -> list[Claim]:
+    def _names(self, photo: Photo, rivals: int, chance: random.Random) -> list[Claim]:
+        """The photo's product, and up to `rivals` that it is not."""
         lang = _language(chance)
         attribute = chance.choice(TITLES[lang])
-        kinds = ["same category", "other category", chance.choice(("same category", "same source"))]
+        kinds = [
+            ("same category", "other category", chance.choice(("same category", "same source")))[
+                i % 3
+            ]
+            for i in range(rivals)
+        ]
         wrong = [self.other_product(photo, kind, chance) for kind in kinds]
         wrong = [name or self.other_product(photo, "other category", chance) for name in wrong]
         style = chance.randrange(6)
-        names = dict.fromkeys(name for name in wrong if name)
+        truths = dict.fromkeys((name for name in wrong if name), "no") | {photo.product: "yes"}
         return [
-            Claim(attribute, self._title(photo.product, lang, style), "yes", rivals=1),
-            *(Claim(attribute, self._title(name, lang, style), "no", rivals=1) for name in names),
+            Claim(attribute, self._title(name, lang, style), truth, rivals=1, product=name)
+            for name, truth in truths.items()
         ]
 
     def _title(self, product: str, lang: str, style: int) -> str:
@@ -317,8 +326,8 @@ _HUES = (
 def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
     """A random crop, mirror image, light and erased patch of a photo. Hues stay as they are."""
     width, height = picture.size
-    share = chance.uniform(0.6, 1.0) ** 0.5
-    stretch = chance.uniform(0.85, 1.18)
+    share = chance.uniform(0.4, 1.0) ** 0.5
+    stretch = chance.uniform(0.8, 1.25)
     wide = min(width, max(16, round(width * share * stretch)))
     high = min(height, max(16, round(height * share / stretch)))
     left, top = chance.randint(0, width - wide), chance.randint(0, height - high)
@@ -327,10 +336,10 @@ def augment(picture: Image.Image, chance: random.Random) -> Image.Image:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if chance.random() < 0.15:
         picture = picture.rotate(chance.uniform(-12, 12), Image.Resampling.BILINEAR)
-    picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.7, 1.3))
-    picture = ImageEnhance.Contrast(picture).enhance(chance.uniform(0.75, 1.25))
-    picture = ImageEnhance.Color(picture).enhance(chance.uniform(0.7, 1.3))
-    if chance.random() < 0.2:
+    picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.6, 1.4))
+    picture = ImageEnhance.Contrast(picture).enhance(chance.uniform(0.65, 1.4))
+    picture = ImageEnhance.Color(picture).enhance(chance.uniform(0.6, 1.4))
+    if chance.random() < 0.35:
         _erase(picture, chance)
     return picture
 

@@ -43,6 +43,8 @@ from model.transformer import Transformer
 MOST_TOKENS = 8192  # of one pass, filled up: bounds memory
 LABEL_SMOOTHING = 0.1
 ANSWER_SMOOTHING = 0.02
+DISTILLED_SHARE = 0.5  # of the target shares of product names, what the classifier says
+HIDDEN_SHARE = 0.3  # of the image features, those that the text is not shown
 KINDS = ("labels", "listings", "drawn", "summaries", "passages", "asks")
 
 Say = Callable[[str], None]
@@ -243,7 +245,8 @@ class Run:
             return {}
         labelled = self.curriculum.labelled(first, count)
         features = self._encode(labelled.tiles_N3SS)
-        loss, right = self._label_loss(features, labelled.labels_N.to(self.device))
+        logits_NC = self._classify(features, len(labelled.labels_N))
+        loss, right = label_loss(logits_NC, labelled.labels_N.to(self.device))
         torch.autograd.backward(phase.label_weight * loss * share)
         self.optimizer.gather()
         return {"labels": float(loss.detach()), "labels right": right}
@@ -251,12 +254,19 @@ class Run:
     def _encode(self, tiles_N3SS: Tensor) -> Tensor:
         return self.transformer.encode(tiles_N3SS.to(self.device, self.dtype))
 
-    def _label_loss(self, features: Tensor, labels_N: Tensor) -> tuple[Tensor, float]:
-        """Of the throw-away classifier, from the mean of each tile's features."""
-        means_ND = features.view(len(labels_N), -1, self.labeller.in_features).mean(1)
-        logits = self.labeller(means_ND).float()
-        loss = functional.cross_entropy(logits, labels_N, label_smoothing=LABEL_SMOOTHING)
-        return loss, float((logits.argmax(-1) == labels_N).float().mean())
+    def _partly(self, features_VD: Tensor) -> Tensor:
+        """The features without some of them, others each time: so that the text learns to rest on
+        the whole photo, as the classifier does, and not on a few of its patches."""
+        generator = torch.Generator().manual_seed(hash((self.recipe.seed, self.step)))
+        kept_V1 = torch.rand(len(features_VD), 1, generator=generator) >= HIDDEN_SHARE
+        return features_VD * kept_V1.to(features_VD)
+
+    def _classify(self, features_VD: Tensor, tiles: int) -> Tensor:
+        """Logits over products by the throw-away classifier, from the mean of each tile's
+        features."""
+        means_ND = features_VD.view(tiles, -1, self.labeller.in_features).mean(1)
+        logits_NC: Tensor = self.labeller(means_ND)
+        return logits_NC.float()
 
     def _rows(self, kind: str, rows: list[Row], part: float, phase: Phase) -> dict[str, float]:
         """Learn from rows that are `part` of the step's rows of their kind."""
@@ -275,12 +285,15 @@ class Run:
         transformer = self.transformer
         x_BTD = transformer.embedding(batch.token_ids_BT)
         loss, parts = x_BTD.new_zeros(()).float(), {"tokens": float(batch.real_BT.sum())}
+        ranked_A = batch.ranked_A
         if batch.tiles_N3SS is not None:  # encoded here, and not by embed: labels use it too
             features = self._encode(batch.tiles_N3SS)
             is_patch_BT = batch.token_ids_BT == self.kit.config.image_token_index
-            x_BTD = x_BTD.masked_scatter(is_patch_BT[..., None], features)
+            x_BTD = x_BTD.masked_scatter(is_patch_BT[..., None], self._partly(features))
             if len(batch.labels_N):
-                label, right = self._label_loss(features, batch.labels_N)
+                logits_NC = self._classify(features, len(batch.labels_N))
+                label, right = label_loss(logits_NC, batch.labels_N)
+                ranked_A = softened(batch, logits_NC.detach())
                 loss = loss + phase.label_weight * label
                 parts |= {f"{kind} labels": float(label.detach()), f"{kind} right": right}
         log: list[tuple[int, Tensor]] = []
@@ -296,7 +309,7 @@ class Run:
             )
             yes, no = self.curriculum.yes_no
             margin_A = logits_AV[:, yes] - logits_AV[:, no]
-            rank, hit = rank_loss(margin_A, batch.ranked_A, batch.groups_A)
+            rank, hit = rank_loss(margin_A, ranked_A, batch.groups_A)
             loss = loss + answer + rank
             parts |= {kind: float(answer.detach()), f"{kind} rank": float(rank.detach())}
             parts |= {f"{kind} hit": hit}
@@ -306,6 +319,36 @@ class Run:
             loss = loss + phase.language_weight * language
             parts[f"{kind} language"] = float(language.detach())
         return loss, parts
+
+
+def label_loss(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, float]:
+    """Of the throw-away classifier; and how often it is right."""
+    loss = functional.cross_entropy(logits_NC, labels_N, label_smoothing=LABEL_SMOOTHING)
+    return loss, float((logits_NC.argmax(-1) == labels_N).float().mean())
+
+
+def softened(batch: Batch, logits_NC: Tensor) -> Tensor:
+    """The answers' target shares, of which a part is what the classifier gives the products that
+    they name (distillation, Hinton et al. 2015): it tells the likely mistakes from the absurd."""
+    named_A = batch.names_A >= 0
+    if not bool(named_A.any()):
+        return batch.ranked_A
+    rows = len(batch.real_BT)
+    sums_RC = logits_NC.new_zeros(rows, logits_NC.shape[1]).index_add(0, batch.rows_N, logits_NC)
+    tiles_R1 = batch.rows_N.bincount(minlength=rows).clamp(min=1)[:, None]
+    row_A = batch.answering_A // batch.real_BT.shape[1]
+    logits_A = (sums_RC / tiles_R1)[row_A[named_A], batch.names_A[named_A]]
+    shares_A, targets_A = in_groups(logits_A, batch.groups_A[named_A]), batch.ranked_A[named_A]
+    taught_A = DISTILLED_SHARE * shares_A + (1 - DISTILLED_SHARE) * targets_A
+    return batch.ranked_A.masked_scatter(named_A, taught_A)
+
+
+def in_groups(logits_A: Tensor, groups_A: Tensor) -> Tensor:
+    """The softmax within each group."""
+    kinds, index = torch.unique(groups_A, return_inverse=True)
+    places = torch.full((len(kinds), len(groups_A)), -torch.inf, device=logits_A.device)
+    spread = places.scatter(0, index[None], logits_A[None])
+    return spread.softmax(1)[index, torch.arange(len(groups_A))]
 
 
 def rank_loss(margin_A: Tensor, ranked_A: Tensor, groups_A: Tensor) -> tuple[Tensor, float]:

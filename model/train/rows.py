@@ -32,12 +32,14 @@ class Answer:
 
     `rank`: the share of its rivals' probability that this branch should have, by the margin
     between `yes` and `no`; rivals share a `group` within the row. None: it has no rivals.
+    `label`: the product that the question names, as the classifier counts them; -1: none.
     """
 
     at: int
     right: int
     group: int = 0
     rank: float | None = None
+    label: int = -1
 
 
 @dataclass
@@ -87,7 +89,9 @@ class Batch:
     answered_A: Tensor  #: token ids
     ranked_A: Tensor  #: target share among rivals; -1 for an answer without rivals
     groups_A: Tensor  #: rivals have the same number
+    names_A: Tensor  #: the product that each answer's question names; -1 for none
     labels_N: Tensor  #: the product that each tile shows
+    rows_N: Tensor  #: and the tile's row
 
 
 def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
@@ -125,6 +129,8 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
             [-1.0 if answer.rank is None else answer.rank for _, answer in answers], device=device
         ),
         groups_A=_longs([index * 1000 + answer.group for index, answer in answers], device),
+        names_A=_longs([answer.label for _, answer in answers], device),
+        rows_N=_longs([index for index, row in enumerate(rows) for _ in row.labels], device),
         labels_N=_longs([label for row in rows for label in row.labels], device),
     )
 

@@ -14,9 +14,10 @@ def test_each_photo_has_its_number_before_it():
 
 
 def test_questions_hold_the_words_they_ask_about():
-    asked = prompts.summarize_question("{Bees} fly.", 3, 41)
+    asked = prompts.summarize_question("{Bees} fly.", 3, 41, 60)
     assert asked.endswith(" {Bees} fly.")
     assert "3 of 41" in asked
+    assert "60 %" in asked
     assert prompts.listing_question("颜色", "红").endswith("颜色: 红")
     asked = prompts.ask_question("Who?", "Bees.")
     assert "Who?" in asked

@@ -1,9 +1,9 @@
 """How well a checkpoint finds the passage that answers a question, or tells that none does.
 
-As in service the passages of a document are narrowed down to those whose words match best (BM25),
-the model is asked about these, and both scores decide together; `calibrate` fits how. Every figure
-that depends on the fit is measured on documents that it was not fitted on. Beside it stand the
-model's margin alone and BM25 alone, with thresholds fitted alike, and a passage drawn blindly.
+As in service the passages of a document are narrowed down to those whose words match best, the
+model is asked about these, and both scores decide together; `calibrate` fits how. Every figure that
+depends on the fit is measured on documents that it was not fitted on. Beside it stand the model's
+margin alone and plain BM25 alone, with thresholds fitted alike, and a passage drawn blindly.
 
 Cases that are narrowed down to wrong passages only count as missed. Called by `evaluate`.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.engine import Engine
-from model.lexical import Lexical
+from model.lexical import Lexical, terms
 from model.train import tables
 from model.train.calibration import AnswerCalibration, expected_error, fit_answers
 from model.train.documents import TextDocument, read_documents
@@ -43,7 +43,8 @@ class Offered:
     right: bool
     page: int
     margin: float  #: log P(yes) - log P(no)
-    z: float  #: BM25 in standard deviations above the mean of all passages of the document
+    z: float  #: its words' match in standard deviations above the mean of all passages
+    bm25: float  #: plain
 
 
 @dataclass(frozen=True)
@@ -141,19 +142,20 @@ def _read(engine: Engine, prompts: Prompts, cases: Sequence[Case], closest: int)
     longest = max(engine.count_tokens(page) for page in pages)
     if not offered or longest > engine.context_length // 2:
         return []
-    lexical = Lexical([passage.text for passage in offered])
-    chosen = [_closest(offered, lexical.scores(case.question), closest) for case in cases]
+    middles = [(passage.start + passage.end) / 2 for passage in offered]
+    lexical = Lexical([passage.text for passage in offered], middles)
+    chosen = [_closest(offered, lexical, case.question, closest) for case in cases]
     questions = [
         prompts["ask"]["question"].format(question=case.question, passage=passage.text)
         for case, some in zip(cases, chosen, strict=True)
-        for passage, _ in some
+        for passage, _, _ in some
     ]
-    places = [passage.page for some in chosen for passage, _ in some]
+    places = [passage.page for some in chosen for passage, _, _ in some]
     margin = iter(_margins(engine, prompts, pages, questions, places))
     return [
         Searched(
             case,
-            tuple(Offered(case.answered_by(p), p.page, next(margin), z) for p, z in some),
+            tuple(Offered(case.answered_by(p), p.page, next(margin), z, b) for p, z, b in some),
             passages=len(offered),
             rights=sum(map(case.answered_by, offered)),
         )
@@ -162,12 +164,12 @@ def _read(engine: Engine, prompts: Prompts, cases: Sequence[Case], closest: int)
 
 
 def _closest(
-    offered: Sequence[Passage], scores: Sequence[float], count: int
-) -> list[tuple[Passage, float]]:
-    """The passages that score best, each with its standard score, in order."""
-    z = standardised(scores)
+    offered: Sequence[Passage], lexical: Lexical, question: str, count: int
+) -> list[tuple[Passage, float, float]]:
+    """The passages that match best, each with its match and its plain BM25, in order."""
+    z, plain = lexical.matches(question), lexical.bm25(list(dict.fromkeys(terms(question))))
     best = sorted(range(len(offered)), key=lambda place: -z[place])[:count]
-    return [(offered[place], z[place]) for place in sorted(best)]
+    return [(offered[place], z[place], plain[place]) for place in sorted(best)]
 
 
 def _margins(
@@ -216,15 +218,6 @@ def _portions(engine: Engine, parts: Sequence[str], room: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise([*starts, len(parts)])]
 
 
-def standardised(values: Sequence[float]) -> list[float]:
-    """In standard deviations above the mean; 0 where all are equal."""
-    if len(set(values)) < 2:  # the rounded mean of equal values may differ from them
-        return [0.0] * len(values)
-    middle = mean(values)
-    deviation = math.sqrt(mean([(value - middle) ** 2 for value in values]))
-    return [(value - middle) / deviation for value in values]
-
-
 # Figures.
 
 
@@ -236,7 +229,7 @@ def answer_figures(found: Searches) -> dict[str, dict[str, float]]:
     rules = {
         "": [_model(calibration) for calibration in calibrations],
         "margin alone ": [_by(lambda one: one.margin, other) for other in halves[::-1]],
-        "BM25 alone ": [_by(lambda one: one.z, other) for other in halves[::-1]],
+        "BM25 alone ": [_by(lambda one: one.bm25, other) for other in halves[::-1]],
     }
     figures: dict[str, dict[str, float]] = {}
     for kind in dict.fromkeys(searched.case.kind for searched in found):

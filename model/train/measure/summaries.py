@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from model.engine import Engine
+from model.lexical import shared_words
 from model.train import tables
 from model.train.calibration import fit
-from model.train.documents import TextDocument, gain, read_documents, sentences
+from model.train.documents import TextDocument, gain, read_documents, sentences, title
 from model.train.measure.common import Measured, OnProgress, margins, mean, spread
 from model.train.recipe import Prompts
 from model.train.rouge import rouge
@@ -66,9 +67,12 @@ def summary_figures(
         if not found:
             continue
         prefix = engine.prefill([prompts["document"]["page"].format(page=1, text=text)])
+        shared = shared_words(title(text), found)
         questions = [
-            words["question"].format(sentence=sentence, place=place, count=len(found))
-            for place, sentence in enumerate(found, start=1)
+            words["question"].format(
+                sentence=sentence, place=place, count=len(found), shared=percent
+            )
+            for place, (sentence, percent) in enumerate(zip(found, shared, strict=True), start=1)
         ]
         scores = margins(engine, prefix, questions, words["yes"], words["no"])
         gains = [gain(sentence, document.references) for sentence in found]

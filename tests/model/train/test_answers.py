@@ -25,7 +25,6 @@ from model.train.measure.answers import (
     calibrate,
     draw_cases,
     search,
-    standardised,
 )
 from model.train.measure.cases import (
     RUN,
@@ -124,7 +123,7 @@ def found(
 ) -> Searched:
     """One of two cases about a document, with (margin, z, right) of each passage."""
     case = replace(CASE if answerable else ABSENT, id=str(number), document=str(number // 2))
-    rows = tuple(Offered(right, 1, margin, z) for margin, z, right in offered)
+    rows = tuple(Offered(right, 1, margin, z, bm25=z) for margin, z, right in offered)
     return Searched(case, rows, passages=100, rights=sum(row.right for row in rows))
 
 
@@ -345,11 +344,6 @@ def test_a_threshold_survives_the_profile() -> None:
     assert calibration.stored()["threshold"] == pytest.approx(calibration.threshold, rel=1e-3)
     assert AnswerCalibration(64).deciding(math.inf).least_log_odds == math.inf
     assert set(calibration.stored()) == {"temperature", "bias", "threshold", "terms", "closest"}
-
-
-def test_equal_scores_are_no_deviation() -> None:
-    assert standardised([0.1, 0.1, 0.1]) == [0.0, 0.0, 0.0]
-    assert standardised([0.0, 2.0]) == [-1.0, 1.0]
 
 
 def test_answers_are_measured_and_calibrated(

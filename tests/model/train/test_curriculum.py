@@ -6,10 +6,11 @@ import pytest
 from tokenizers import Tokenizer as Vocabulary
 
 from mmapp.tasks import prompts as served
+from model.lexical import shared_words
 from model.prompt import ask, open_turn
 from model.tokenizer import Tokenizer
 from model.train.curriculum import Curriculum, Stream, choose_candidates
-from model.train.documents import read_documents
+from model.train.documents import read_documents, title
 from model.train.listings import Catalogue, augment, colour_shares, read_photos
 from model.train.loop import make_kit
 from model.train.recipe import Phase, Recipe, read_prompts
@@ -78,12 +79,15 @@ def test_a_documents_row_is_what_the_application_would_send(
         assert row.token_ids[: row.trunk] == opened.token_ids
         for branch, answer in zip(branches(row), row.answers, strict=True):
             question = tokenizer.decode(branch).split("assistant")[0]
-            parts = re.match(r"Does sentence (\d+) of (\d+) .*? about\? (.*)", question, re.S)
+            parts = re.match(
+                r"Does sentence (\d+) of (\d+), with (\d+) % .*? about\? (.*)", question, re.S
+            )
             assert parts
-            sentence, place, count = parts[3], int(parts[1]), int(parts[2])
+            place, count, shared, sentence = *map(int, parts.groups()[:3]), parts[4]
             assert sentence in page[1]
             assert 1 <= place <= count
-            asked = ask(served.summarize_question(sentence, place, count), tokenizer)
+            assert shared in (0, *shared_words(title(page[1]), [sentence]))
+            asked = ask(served.summarize_question(sentence, place, count, shared), tokenizer)
             assert branch[: len(asked)] == asked
             assert branch[len(asked) :][:1] in ([], [answer.right])
 

@@ -1,3 +1,6 @@
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,9 +8,10 @@ import torch
 
 import model
 from model.train.cli import main
-from model.train.loop import Run, rank_loss
+from model.train.loop import Run, rank_loss, softened
 from model.train.optimizer import orthogonalise, rate_at
 from model.train.recipe import Recipe, RecipeError, read_recipe
+from model.train.rows import Answer, Row, collate
 
 RECIPES = Path(__file__).parents[3] / "model" / "recipes"
 
@@ -88,6 +92,23 @@ def test_an_empty_folder_becomes_a_checkpoint_that_loads_and_answers(
     assert "listings" not in shown
 
 
+def test_a_run_that_is_told_to_stop_saves_and_makes_no_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "model", "train", "--config", str(RECIPES / "tiny.toml")]
+    command += ["--data", str(data), "--run", str(tmp_path / "run"), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert any("step " in line for line in process.stdout)
+        process.terminate()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert "stopped after step" in rest
+    assert (tmp_path / "run" / "state.pt").exists()
+    assert not out.exists()
+
+
 def test_a_mistyped_key_is_refused_by_name(tmp_path: Path) -> None:
     text = (RECIPES / "tiny.toml").read_text(encoding="utf-8")
     path = tmp_path / "typo.toml"
@@ -115,6 +136,19 @@ def test_orthogonalised_matrices_have_like_singular_values() -> None:
     singular = torch.linalg.svdvals(orthogonalise(stack, torch.float32))
     assert singular.min() > 0.5
     assert singular.max() < 1.4
+
+
+def test_half_of_what_names_should_get_is_what_the_classifier_gives_them() -> None:
+    rows = [Row([1, 1]), Row([1, 1])]
+    for row, answers in zip(rows, ([(2, 1.0), (0, 0.0), (-1, None)], [(1, 1.0)]), strict=True):
+        for label, rank in answers:
+            start = row.add_branch([1, 1])
+            row.answers.append(Answer(start, 1, group=1, rank=rank, label=label))
+    rows[0].labels, rows[1].labels = [2, 2], [1]
+    logits = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0], [0.0, 5.0, 0.0]])
+    likely = 1 / (1 + math.exp(-2.0))  # of two photos the mean of logits counts
+    expected = [0.5 + 0.5 * likely, 0.5 - 0.5 * likely, -1.0, 1.0]
+    assert softened(collate(rows), logits).tolist() == pytest.approx(expected)
 
 
 def test_the_rank_loss_is_least_when_margins_give_the_shares() -> None:
