@@ -346,8 +346,7 @@ class Engine:
         allowed: Allowed | None,
         on_token: Callable[[str], None] | None = None,
     ) -> Reading[str]:
-        is_read = isinstance(before, Prefix)
-        after = before.clone() if is_read else (yield from self._open(before))
+        after = before.clone() if isinstance(before, Prefix) else (yield from self._open(before))
         generator = sampling.generator()
         choices, max_tokens = self._constraint(allowed, max_tokens)
         unread = ask(prompt, self.tokenizer)
