@@ -205,7 +205,7 @@ class Attention(nn.Module):
         )
         if self.uses_rope:  # queries and keys at once: fewer, larger steps
             qk_BTHW = self.place(torch.cat([q_BTHW, k_BTKW], dim=2), sight)
-            q_BTHW, k_BTKW = qk_BTHW.split([q_BTHW.shape[2], k_BTKW.shape[2]], dim=2)
+            q_BTHW, k_BTKW = torch.split(qk_BTHW, [q_BTHW.shape[2], k_BTKW.shape[2]], dim=2)
         elif sight.temperature_BT is not None:
             q_BTHW = (q_BTHW * sight.temperature_BT[..., None, None]).to(q_BTHW.dtype)
         heads = Heads(q_BTHW.transpose(1, 2), k_BTKW.transpose(1, 2), v_BTKW.transpose(1, 2))

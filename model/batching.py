@@ -86,7 +86,7 @@ def together(
 
 def _fill(wants: Sequence[tuple[int, Wanted]], room: int) -> list[int]:
     """The oldest, and after it those that fit beside it."""
-    step = []
+    step: list[int] = []
     for number, wanted in wants:
         if not step or len(wanted.token_ids) <= room:
             step.append(number)

@@ -297,7 +297,7 @@ class Engine:
             [each.cache for each in wanted],
             [each.extend_cache for each in wanted],
         )
-        parts = h_1TD[0].split([len(each.token_ids) for each in wanted])
+        parts = torch.split(h_1TD[0], [len(each.token_ids) for each in wanted])
         logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
         return [
             Found(h_TD, next(logits) if each.predicts else None)

@@ -48,9 +48,9 @@ class MoE(nn.Module):
 
     def of_one(self, x_1D: Tensor, chosen_logits_1K: Tensor, experts: list[int]) -> Tensor:
         """What `forward` returns for a single token: nothing to sort, gather or scatter."""
-        y_1D = self.shared(x_1D)
+        y_1D: Tensor = self.shared(x_1D)
         weighted_KD = x_1D * chosen_logits_1K.sigmoid().to(x_1D.dtype).t()
-        for weighted_1D, number in zip(weighted_KD.split(1), experts, strict=True):
+        for weighted_1D, number in zip(torch.split(weighted_KD, 1), experts, strict=True):
             y_1D = y_1D + self.experts.one(weighted_1D, number)
         return y_1D
 

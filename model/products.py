@@ -62,7 +62,7 @@ def linear(x_xD: Tensor, weight_FD: Tensor) -> Tensor:
 def widened(x32_xD: Tensor, weight_DF: Tensor) -> Tensor:
     """x W in float32, from weights of another type that are widened slice by slice."""
     columns = max(1, SLICE_WEIGHTS // len(weight_DF))
-    slices = weight_DF.split(columns, dim=1)
+    slices = torch.split(weight_DF, columns, dim=1)
     if len(slices) == 1:
         return x32_xD @ weight_DF.float()
     return torch.cat([x32_xD @ slice_DF.float() for slice_DF in slices], dim=-1)
