@@ -164,11 +164,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         dtype = choose_dtype("auto", choose_device("cpu"))
         options.dtype = str(dtype).removeprefix("torch.")
     works = [work for work in WORKS if work.is_quick or not options.quick]
+    here = machine()
     measured = measure(works, options)
     limits = {"read": read_rate(), "matrix": matrix_rate(getattr(torch, options.dtype))}
     rows = [*compare(works, measured), *shares(works, measured, limits, options)]
     if options.out is not None:
-        write(options.out, rows, works, measured, options)
+        write(options.out, here, rows, works, measured, options)
     sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else table(rows))
     return 0
 
@@ -183,7 +184,7 @@ def measure(works: Sequence[Work], options: argparse.Namespace) -> dict[str, dic
     progress = Progress("measuring", lambda done, total: f"{done} of {total}")
     with ExitStack() as stack:
         for kinds, group in ((("load", "prefill", "decode"), texts), (("images",), visions)):
-            runners = {}
+            runners: dict[str, Runner] = {}
             for contender in group:
                 say(f"loading {contender.name}")
                 runners[contender.name] = start(stack, runners, contender, options, context)
@@ -352,6 +353,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def write(
     out: Path,
+    here: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     works: Sequence[Work],
     measured: Mapping[str, Mapping[str, Turns]],
@@ -365,13 +367,13 @@ def write(
         for work, by_name in measured.items()
     }
     said = {name: value for name, value in vars(options).items() if name not in ("out", "json")}
-    results = {"machine": machine(), "options": said, "rows": rows, "turns": turns}
+    results = {"machine": here, "options": said, "rows": rows, "turns": turns}
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (out / "ratios.svg").write_text(ratios_svg(rows), encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on beside the code."""
+    """What the figures depend on, as it is before the first turn."""
     abilities = torch.cpu.get_capabilities()
     packages = {}
     for name in ("torch", "transformers", "xllamacpp"):

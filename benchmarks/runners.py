@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,7 +68,7 @@ class Ours:
 
         del variant
         self.cache = Cache(self.transformer.config.text, batch, self.dtype, "cpu")
-        for piece_BT in random_ids(behind, batch).split(PIECE_TOKENS, dim=1):
+        for piece_BT in torch.split(random_ids(behind, batch), PIECE_TOKENS, dim=1):
             self._read(piece_BT)
 
     @torch.inference_mode()
@@ -96,9 +97,8 @@ class Transformers:
     Its variants are ways of attention."""
 
     def __init__(self, path: Path, dtype: str, context: int) -> None:
-        import transformers
-
         del context
+        transformers: Any = import_module("transformers")
         transformers.utils.logging.disable_progress_bar()
         transformers.utils.logging.set_verbosity_error()
         config = transformers.AutoConfig.from_pretrained(path)
@@ -148,9 +148,8 @@ class LlamaCpp:
     server is asked, without HTTP between."""
 
     def __init__(self, path: Path, dtype: str, context: int) -> None:
-        import xllamacpp
-
         del dtype  # the file has it
+        xllamacpp: Any = import_module("xllamacpp")
         threads = torch.get_num_threads()
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
@@ -258,12 +257,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _import(name: str) -> None:
     """What a program that serves has long since imported."""
-    if name == "ours":
-        import model.engine  # noqa: F401
-    elif name == "transformers":
-        from transformers import Llama4ForCausalLM  # noqa: F401
+    if name == "transformers":
+        _ = import_module("transformers").Llama4ForCausalLM  # loaded when it is first named
     else:
-        import xllamacpp  # noqa: F401
+        import_module("model.engine" if name == "ours" else "xllamacpp")
 
 
 def _now() -> tuple[float, float]:
