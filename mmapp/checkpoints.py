@@ -1,4 +1,4 @@
-"""What a checkpoint folder is called and which weights are in it, without loading them.
+"""What answers: a checkpoint folder's name and weights, without loading them, or a server's model.
 
 The hash is the engine's own (`model.checkpoint.weights_sha256`): the one file's, or that of the
 shards' hashes by name. It is kept in the data folder by path, size and time of change, because
@@ -51,6 +51,26 @@ def identify(folder: Path, data_dir: Path) -> Checkpoint:
         weights_sha256=joined,
         profile=_read_json(profile) if profile.is_file() else {},
     )
+
+
+def identify_remote(url: str, model: str) -> Checkpoint:
+    """A model at a server: its weights can't be read, so its address and name stand for them."""
+    if not model:
+        raise CheckpointProblem(
+            f"MMAPP_ENGINE_URL is {url} and MMAPP_ENGINE_MODEL is not set: name the model that the "
+            "server shall answer with"
+        )
+    return Checkpoint(name=model, weights_sha256=_sha256(f"{url.rstrip('/')} {model}"), profile={})
+
+
+def answering(folder: Path, data_dir: Path, engine_url: str, engine_model: str) -> Checkpoint:
+    """What answers with these settings: the model at the server if there is one, else the folder's.
+
+    Raises `CheckpointProblem` when neither can.
+    """
+    if engine_url:
+        return identify_remote(engine_url, engine_model)
+    return identify(folder, data_dir)
 
 
 def _weight_files(folder: Path) -> list[Path]:

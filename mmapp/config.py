@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,6 +43,19 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, …")
     dtype: str = Field("auto", description="Weights in memory: auto, bfloat16, float32")
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
+    engine_url: str = Field(
+        "",
+        description="OpenAI API of a server that answers instead of the checkpoint, to its /v1",
+    )
+    engine_model: str = Field("", description="The model's name at that server")
+    engine_key: SecretStr = Field(SecretStr(""), description="Key of that server, if it wants one")
+    engine_context: int = Field(
+        0, description="Its context in tokens; 0: what the server says of itself", ge=0
+    )
+    engine_seconds: float = Field(
+        300.0, description="Longest silence of that server, in seconds", gt=0
+    )
+    engine_tries: int = Field(5, description="Tries of one request to it before a job fails", ge=1)
     workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
 
     host: str = Field("127.0.0.1", description="Address that the web UI binds to")

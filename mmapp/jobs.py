@@ -310,7 +310,10 @@ class Jobs:
     def _checkpoint(self) -> checkpoints.Checkpoint | None:
         """Which weights will answer; None where neither the folder nor a worker tells."""
         try:
-            return checkpoints.identify(self.settings.checkpoint, self.settings.data_dir)
+            settings = self.settings
+            return checkpoints.answering(
+                settings.checkpoint, settings.data_dir, settings.engine_url, settings.engine_model
+            )
         except CheckpointProblem:
             return None
 

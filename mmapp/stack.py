@@ -24,6 +24,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from pydantic import SecretStr
+
 from mmapp.broker import Broker
 from mmapp.config import REPOSITORY, Settings
 from mmapp.db import HEAD, Database, migrate
@@ -307,7 +309,9 @@ def _environment(settings: Settings, workers: int) -> dict[str, str]:
     """This process's environment with every setting spelled out."""
     environment = dict(os.environ)
     for name in type(settings).model_fields:
-        environment[f"MMAPP_{name.upper()}"] = str(getattr(settings, name))
+        value = getattr(settings, name)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        environment[f"MMAPP_{name.upper()}"] = str(plain)
     if settings.threads == 0 and workers > 1:
         environment["MMAPP_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     search_path = [str(REPOSITORY), environment.get("PYTHONPATH", "")]

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from model.checkpoint import CheckpointError
 from model.config import ConfigError
 from model.describe import Description, Place, describe
 from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
+from model.experts import expert_use, plot, table
 from model.image import ImageConfigError
 from model.progress import Progress
 from model.prompt import Part, PromptError
@@ -56,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from model.convert.cli import main as convert_main
 
         return convert_main(words[1:])
+    if words and words[0] == "quantize":
+        from model.quantized.cli import main as quantize_main
+
+        return quantize_main(words[1:])
     arguments = _parser().parse_args(words)
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -113,6 +119,21 @@ def run_describe(arguments: argparse.Namespace) -> None:
     return _say(_description_lines(description))
 
 
+def run_experts(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    documents = [[_read_either(path)] for path in arguments.file]
+    uses = expert_use(engine, documents, Progress("reading", in_tokens))
+    if arguments.plot:
+        try:
+            arguments.plot.write_text(plot(uses, engine.name), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{arguments.plot} cannot be written: {error.strerror}") from None
+    if arguments.json:
+        rows = [{**asdict(use), "experts_in_use": use.experts_in_use} for use in uses]
+        return _say_json({"experts": rows, "model": _model(engine)})
+    return _say(table(uses))
+
+
 def in_tokens(done: int, total: int) -> str:
     """How far a reading is."""
     return f"[{'#' * (20 * done // total):20}] {done:,}/{total:,} tokens"
@@ -156,7 +177,13 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
+    used = _verb(verbs, "experts", run_experts, "which experts texts and images are sent to")
+    used.add_argument(
+        "file", type=Path, nargs="+", metavar="TEXT-OR-IMAGE", help="read one after another"
+    )
+    used.add_argument("--plot", type=Path, metavar="FILE", help="write a heat map as SVG")
     verbs.add_parser("convert", help="from Meta's files, to GGUF (its own --help)", add_help=False)
+    verbs.add_parser("quantize", help="weights in fewer bits (its own --help)", add_help=False)
     verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
     verbs.add_parser("evaluate", help="measure a checkpoint (its own --help)", add_help=False)
     return parser
@@ -228,6 +255,16 @@ def _read_image(path: Path) -> Image.Image:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
 
 
+def _read_either(path: Path) -> Part:
+    """UTF-8 text, or else an image."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return _read_image(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _model(engine: Engine) -> dict[str, str]:
     return {
         "name": engine.name,
@@ -238,7 +275,11 @@ def _model(engine: Engine) -> dict[str, str]:
 
 
 def _description_lines(d: Description) -> str:
-    sees = f"{d.tokens_per_tile} tokens per tile" if d.tokens_per_tile else "none: reads text only"
+    sees = "none: reads text only"
+    if d.tokens_per_tile:
+        sees = f"{d.tokens_per_tile} tokens per tile"
+    if d.features_per_image:
+        sees = f"by cross-attention to at most {d.features_per_image:,} features per image"
     lines = [
         f"checkpoint   {d.name}",
         f"parameters   {d.parameters:,}; a text token passes {d.parameters_active:,}",
@@ -247,6 +288,7 @@ def _description_lines(d: Description) -> str:
         f"context      {d.context_length:,} tokens",
         f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
         f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in {d.dtype}",
+        *([_image_line(d)] if d.features_per_image else []),
         *(f"here         {_place_line(place)}" for place in d.devices),
         f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
         f"layers       {len(d.layers)}",
@@ -257,6 +299,10 @@ def _description_lines(d: Description) -> str:
         lines.append(f"  {place}-{last}: {kind}" if last > place else f"  {place}: {kind}")
         place = last + 1
     return "\n".join(lines) + "\n"
+
+
+def _image_line(d: Description) -> str:
+    return f"             and at most {_mebibytes(d.cache_bytes_per_image)} for each image"
 
 
 def _place_line(place: Place) -> str:

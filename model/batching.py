@@ -18,15 +18,23 @@ from torch import Tensor
 
 from model.attention import Layout
 from model.cache import Cache
+from model.image import Tiles
 
 Result = TypeVar("Result")
 
 
-class Wanted(NamedTuple):
-    """Tokens to read next, of one sequence."""
+class Piece(NamedTuple):
+    """Some tokens of a prompt with the tiles that stand among them."""
 
     token_ids: Sequence[int]
-    tiles_N3SS: Tensor | None
+    tiles_N3SS: Tensor | None = None
+    images: Sequence[Tiles] = ()  #: whole, for cross-attention, instead of tiles
+
+
+class Wanted(NamedTuple):
+    """A piece to read next, of one sequence."""
+
+    piece: Piece
     layout: Layout
     cache: Cache
     extend_cache: bool = True
@@ -88,7 +96,8 @@ def _fill(wants: Sequence[tuple[int, Wanted]], room: int) -> list[int]:
     """The oldest, and after it those that fit beside it."""
     step: list[int] = []
     for number, wanted in wants:
-        if not step or len(wanted.token_ids) <= room:
+        tokens = len(wanted.piece.token_ids)
+        if not step or tokens <= room:
             step.append(number)
-            room -= len(wanted.token_ids)
+            room -= tokens
     return step

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model.config import TextConfig
+from model.gaze import Gaze
 
 FIRST_CAPACITY = 256  # tokens
 
@@ -83,6 +84,7 @@ class Cache:
         shape = (batch, config.num_key_value_heads, config.head_dim)
         like = torch.empty(0, dtype=dtype, device=device)
         self.length = 0
+        self.gaze = Gaze()  #: of the last token, where a layer holds images instead of tokens
         self._layers = [
             LayerCache(shape, config.chunk(layer), like)
             for layer in range(config.num_hidden_layers)
@@ -94,7 +96,7 @@ class Cache:
     def clone(self) -> Cache:
         """A copy that can be extended while this one stays as it is."""
         copy = object.__new__(Cache)
-        copy.length = self.length
+        copy.length, copy.gaze = self.length, self.gaze
         copy._layers = [layer.clone() for layer in self._layers]
         return copy
 

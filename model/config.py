@@ -1,15 +1,16 @@
 """The shape of a Llama model, read from and written to a Hugging Face `config.json`.
 
 Field names are the keys of the published configs. A dense one is read (`model_type` "llama":
-LLaMA 1, Llama 2, 3, 3.1, 3.2 in 1B and 3B, 3.3), and Llama 4's: a full config (`text_config` and
-`vision_config`) or a text-only one. It refuses, with `ConfigError`, any key it does
+LLaMA 1, Llama 2, 3, 3.1, 3.2 in 1B and 3B, 3.3), Llama 3.2 Vision's ("mllama"), which is dense with
+layers of cross-attention, and Llama 4's: a full config (`text_config` and `vision_config`) or a
+text-only one. It refuses, with `ConfigError`, any key it does
 not know and any value that this implementation does not compute, so that no checkpoint runs with
 other mathematics than it was trained with. Called by `checkpoint` and by makers of new models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -92,6 +93,13 @@ FIXED: Mapping[str, Any] = {
     "decoder_start_token_id": None,
 }
 FIXED_DENSE: Mapping[str, Any] = {**FIXED, "mlp_bias": False}
+FIXED_CROSS_VISION: Mapping[str, Any] = {
+    **FIXED,
+    "model_type": "mllama_vision_model",
+    "hidden_act": "gelu",
+    "norm_eps": 1e-5,
+    "num_channels": 3,
+}
 FIXED_VISION: Mapping[str, Any] = {
     **FIXED,
     "model_type": "llama4_vision_model",
@@ -105,7 +113,6 @@ FIXED_VISION: Mapping[str, Any] = {
 
 #: What `num_local_experts` and others are in a dense model: what only Llama 4 has is switched off.
 DENSE: Mapping[str, Any] = {
-    "model_type": "llama",
     "num_experts_per_tok": 0,
     "num_local_experts": 0,
     "moe_layers": (),
@@ -130,9 +137,44 @@ DENSE_DEFAULTS: Mapping[str, Any] = {
     "rope_theta": 10_000.0,
 }
 
-#: Keys of a dense config only, that change nothing: how its first release cut the weights up, and
-#: another name for the context length.
-DENSE_HARMLESS = frozenset({"pretraining_tp", "max_sequence_length"})
+#: What Llama 3.2 Vision's config means when it leaves a key out (transformers' MllamaTextConfig).
+CROSS_DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 128_256,
+    "hidden_size": 4096,
+    "intermediate_size": 14_336,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": None,
+    "max_position_embeddings": 131_072,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500_000.0,
+    "cross_attention_layers": (3, 8, 13, 18, 23, 28, 33, 38),
+}
+
+#: Keys of a dense config only, that change nothing: how its first release cut the weights up,
+#: another name for the context length, and how to train.
+DENSE_HARMLESS = frozenset({"pretraining_tp", "max_sequence_length", "dropout"})
+
+#: Tokens that Llama 3.2 Vision reads and never writes, after those of its vocabulary: one is the
+#: image's.
+READ_ONLY_TOKENS = 8
+
+
+#: Ways to store weights in few bits that can be read, with the values of keys that matter; the
+#: first is meant where a key is left out.
+METHODS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "compressed-tensors": {
+        "format": (
+            "pack-quantized", "float-quantized", "naive-quantized", "int-quantized", None,
+        ),
+        "kv_cache_scheme": (None,),
+    },
+    "awq": {"bits": (4,), "version": ("gemm", "GEMM")},
+    "gptq": {"bits": (4, 8), "checkpoint_format": ("gptq", "gptq_v2")},
+    "fbgemm_fp8": {},
+    "fp8": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,7 +215,8 @@ class TextConfig:
     """The language model. Layers are counted from 0; defaults are those of Llama 4's published
     class. A dense model is made by `dense`."""
 
-    model_type: str = "llama4_text"  #: or "llama": a dense one
+    #: or a dense one: "llama", or "mllama_text_model" with layers of cross-attention
+    model_type: str = "llama4_text"
     vocab_size: int = 202_048
     hidden_size: int = 5120
     intermediate_size: int = 8192  #: width of each routed expert and of the shared one
@@ -197,14 +240,21 @@ class TextConfig:
     attn_temperature_tuning: bool = True
     floor_scale: int = 8192
     attn_scale: float = 0.1
+    cross_attention_layers: tuple[int, ...] = ()  #: these look at images and at no text
     bos_token_id: int | None = 1
     eos_token_id: int | tuple[int, ...] | None = 2
     pad_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        if self.model_type not in ("llama", "llama4_text"):
+        if self.model_type not in ("llama", "mllama_text_model", "llama4_text"):
             raise ConfigError(
-                f"model_type {self.model_type!r} is not known: use 'llama' or 'llama4_text'"
+                f"model_type {self.model_type!r} is not known: use 'llama', 'mllama_text_model' or "
+                "'llama4_text'"
+            )
+        if self.has_cross_attention != bool(self.cross_attention_layers):
+            raise ConfigError(
+                f"cross_attention_layers is {list(self.cross_attention_layers)} with model_type "
+                f"{self.model_type!r}: only 'mllama_text_model' has such layers, and it needs them"
             )
         _require_positive(self, _TEXT_SIZES)
         _require_multiple(self, "num_attention_heads", "num_key_value_heads")
@@ -219,13 +269,33 @@ class TextConfig:
         for key, value in DENSE.items():
             if getattr(self, key) != value:
                 raise ConfigError(
-                    f"{key} is {getattr(self, key)!r}, which a dense model (model_type 'llama') "
-                    "does not have: leave it out, or use 'llama4_text'"
+                    f"{key} is {getattr(self, key)!r}, which a dense model (model_type "
+                    f"{self.model_type!r}) does not have: leave it out, or use 'llama4_text'"
                 )
         if self.intermediate_size != self.intermediate_size_mlp:
             raise ConfigError(
                 f"intermediate_size_mlp {self.intermediate_size_mlp} must be intermediate_size "
                 f"{self.intermediate_size} in a dense model"
+            )
+        if self.has_cross_attention:
+            self._require_cross_attention()
+
+    def _require_cross_attention(self) -> None:
+        strange = [n for n in self.cross_attention_layers if n not in range(self.num_hidden_layers)]
+        if strange:
+            raise ConfigError(
+                f"cross_attention_layers has {strange[0]}: the model has the layers 0 to "
+                f"{self.num_hidden_layers - 1}"
+            )
+        if self.tie_word_embeddings:
+            raise ConfigError(
+                f"tie_word_embeddings is true: {READ_ONLY_TOKENS} tokens of this model have an "
+                "embedding and no output"
+            )
+        if self.head_dim * self.num_attention_heads != self.hidden_size:
+            raise ConfigError(
+                f"head_dim {self.head_dim} times {self.num_attention_heads} heads must be "
+                f"hidden_size {self.hidden_size} in a model with cross-attention"
             )
 
     def _require_llama4(self) -> None:
@@ -244,7 +314,17 @@ class TextConfig:
     @property
     def is_dense(self) -> bool:
         """LLaMA 1 to Llama 3: no experts, RoPE in every layer, every layer sees everything."""
-        return self.model_type == "llama"
+        return self.model_type != "llama4_text"
+
+    @property
+    def has_cross_attention(self) -> bool:
+        """Llama 3.2 Vision: some layers look at images and at no text."""
+        return self.model_type == "mllama_text_model"
+
+    @property
+    def embeddings(self) -> int:
+        """Tokens that can be read; `vocab_size` of them can be written."""
+        return self.vocab_size + (READ_ONLY_TOKENS if self.has_cross_attention else 0)
 
     def uses_rope(self, layer: int) -> bool:
         if self.is_dense:
@@ -273,7 +353,9 @@ class TextConfig:
     @classmethod
     def from_hf(cls, hf: Mapping[str, Any]) -> TextConfig:
         if hf.get("model_type") == "llama":
-            return cls._from_dense_hf(hf)
+            return cls._from_dense_hf(hf, _DENSE_KEYS, DENSE_DEFAULTS)
+        if hf.get("model_type") == "mllama_text_model":
+            return cls._from_dense_hf(hf, _CROSS_KEYS, CROSS_DEFAULTS)
         values = {key: value for key, value in hf.items() if key != "layer_types"}
         config: TextConfig = _from_hf(cls, values, FIXED)
         layer_types = hf.get("layer_types")
@@ -284,15 +366,17 @@ class TextConfig:
         return config
 
     @classmethod
-    def _from_dense_hf(cls, hf: Mapping[str, Any]) -> TextConfig:
+    def _from_dense_hf(
+        cls, hf: Mapping[str, Any], keys: Set[str], defaults: Mapping[str, Any]
+    ) -> TextConfig:
         own = {key: value for key, value in hf.items() if key not in DENSE_HARMLESS}
-        strange = own.keys() & (_TEXT_KEYS - _DENSE_KEYS - {"model_type"})
+        strange = own.keys() & (_TEXT_KEYS - keys - {"model_type"})
         if strange:
             key = min(strange)
             raise ConfigError(
                 f"config key {key!r} (value {own[key]!r}) is not known in a dense model"
             )
-        values = {**DENSE_DEFAULTS, **own}
+        values = {**defaults, **own}
         values["intermediate_size_mlp"] = values["intermediate_size"]
         config: TextConfig = _from_hf(cls, {**values, **DENSE}, FIXED_DENSE)
         return config
@@ -301,14 +385,19 @@ class TextConfig:
         return self._to_dense_hf() if self.is_dense else self._to_llama4_hf()
 
     def _to_dense_hf(self) -> dict[str, Any]:
-        values = {key: value for key, value in _to_hf(self).items() if key in _DENSE_KEYS}
-        fixed = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
-        return {"model_type": "llama", **values, **fixed}
+        keys = _CROSS_KEYS - {"head_dim"} if self.has_cross_attention else _DENSE_KEYS
+        values = {key: value for key, value in _to_hf(self).items() if key in keys}
+        fixed: dict[str, Any] = {"hidden_act": "silu"}
+        if not self.has_cross_attention:
+            fixed |= {"attention_bias": False, "mlp_bias": False}
+        return {"model_type": self.model_type, **values, **fixed}
 
     def _to_llama4_hf(self) -> dict[str, Any]:
         layers = range(self.num_hidden_layers)
+        values = _to_hf(self)
+        del values["cross_attention_layers"]
         return {
-            **_to_hf(self),
+            **values,
             "hidden_act": "silu",
             "attention_bias": False,
             "no_rope_layers": [int(self.uses_rope(layer)) for layer in layers],
@@ -395,30 +484,150 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How a checkpoint stores weights in few bits (`quantization_config`). Which weights, and in
+    how many bits, their tensors say."""
+
+    method: str  #: one of `METHODS`
+    zero_offset: int = 0  #: the stored zeros are less by this (GPTQ's first format)
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> Quantization:
+        method = hf.get("quant_method", "compressed-tensors" if "config_groups" in hf else None)
+        if method not in METHODS:
+            raise ConfigError(
+                f"quant_method {method!r} is not known: use a checkpoint of {', '.join(METHODS)}"
+            )
+        for key, known in METHODS[method].items():
+            if hf.get(key, known[0]) not in known:
+                raise ConfigError(
+                    f"quantization_config {key} {hf[key]!r} is not known: "
+                    f"{' or '.join(map(repr, known))} can be read"
+                )
+        is_first_gptq = method == "gptq" and hf.get("checkpoint_format", "gptq") == "gptq"
+        return cls(method, int(is_first_gptq))
+
+
+@dataclass(frozen=True)
+class CrossVisionConfig:
+    """The image encoder of Llama 3.2 Vision. An image is a grid of at most `max_num_tiles` tiles,
+    each of which becomes `tokens_per_tile` features."""
+
+    hidden_size: int = 1280
+    num_hidden_layers: int = 32
+    num_global_layers: int = 8
+    attention_heads: int = 16
+    intermediate_size: int = 5120
+    vision_output_dim: int = 7680
+    image_size: int = 448
+    patch_size: int = 14
+    max_num_tiles: int = 4
+    #: What goes into these layers, counted from 0, is part of the features.
+    intermediate_layers_indices: tuple[int, ...] = (3, 7, 15, 23, 30)
+    #: Rows and columns of the grids, in the order in which their embeddings stand.
+    supported_aspect_ratios: tuple[tuple[int, int], ...] = (
+        (1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        _require_positive(self, _CROSS_VISION_SIZES)
+        _require_multiple(self, "hidden_size", "attention_heads")
+        _require_multiple(self, "image_size", "patch_size")
+        wanted = self.hidden_size * (1 + len(self.intermediate_layers_indices))
+        if self.vision_output_dim != wanted:
+            raise ConfigError(
+                f"vision_output_dim {self.vision_output_dim} must be hidden_size for the output "
+                f"and for each of intermediate_layers_indices: {wanted}"
+            )
+        if not set(self.intermediate_layers_indices) <= set(range(self.num_hidden_layers)):
+            raise ConfigError(
+                f"intermediate_layers_indices {list(self.intermediate_layers_indices)} must be "
+                f"among the {self.num_hidden_layers} layers"
+            )
+        if any(rows * columns > self.max_num_tiles for rows, columns in self._grids):
+            raise ConfigError(f"supported_aspect_ratios have more than {self.max_num_tiles} tiles")
+
+    @property
+    def tokens_per_tile(self) -> int:
+        """One for each patch, and the class token."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+    @property
+    def shapes(self) -> int:
+        """How many grids there are embeddings for."""
+        return len(self.supported_aspect_ratios)
+
+    def shape_number(self, grid: tuple[int, int]) -> int:
+        """Which embedding a grid of so many rows and columns has; 0 is that of no image."""
+        if tuple(grid) not in self._grids:
+            raise ValueError(
+                f"an image of {grid[0]} x {grid[1]} tiles: supported_aspect_ratios has only "
+                f"{', '.join(f'{rows} x {columns}' for rows, columns in self._grids)}"
+            )
+        return self._grids.index((grid[0], grid[1])) + 1
+
+    @property
+    def _grids(self) -> tuple[tuple[int, int], ...]:
+        return self.supported_aspect_ratios
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> CrossVisionConfig:
+        known = {f.name for f in fields(cls)}
+        _refuse_strange({k: v for k, v in hf.items() if k not in known}, FIXED_CROSS_VISION)
+        values = {key: _frozen(value) for key, value in hf.items() if key in known}
+        if "supported_aspect_ratios" in values:
+            grids = values["supported_aspect_ratios"]
+            values["supported_aspect_ratios"] = tuple((rows, columns) for rows, columns in grids)
+        return cls(**values)
+
+    def to_hf(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["intermediate_layers_indices"] = list(self.intermediate_layers_indices)
+        values["supported_aspect_ratios"] = [list(grid) for grid in self.supported_aspect_ratios]
+        fixed = ("model_type", "hidden_act", "norm_eps", "num_channels")
+        return {**values, **{key: FIXED_CROSS_VISION[key] for key in fixed}}
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """A whole model; `vision` is None for a text-only one."""
+    """A whole model. `vision` puts images among the text's tokens, `cross_vision` lets layers look
+    at them; a text-only model has neither."""
 
     text: TextConfig
     vision: VisionConfig | None = None
+    cross_vision: CrossVisionConfig | None = None
     boi_token_index: int = 200_080
     eoi_token_index: int = 200_081
-    image_token_index: int = 200_092  #: the id of `<|patch|>`, the places that image features fill
+    #: the id of `<|patch|>`, the places that image features fill; with `cross_vision` that of
+    #: `<|image|>`, one for each image
+    image_token_index: int = 200_092
+    quantization: Quantization | None = None  #: of the checkpoint that it was read from
 
     def __post_init__(self) -> None:
         if self.vision is not None and self.text.is_dense:
             raise ConfigError(
                 "a dense model (model_type 'llama') reads text only: leave vision out"
             )
+        if self.text.has_cross_attention != (self.cross_vision is not None):
+            raise ConfigError(
+                "layers of cross-attention (model_type 'mllama_text_model') and the encoder of "
+                "'mllama' need each other: give both text_config and vision_config"
+            )
 
     @classmethod
     def from_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
+        hf = dict(hf)
+        stored = hf.pop("quantization_config", None)
+        quantization = Quantization.from_hf(stored) if stored is not None else None
         model_type = hf.get("model_type", "llama4" if "text_config" in hf else "llama4_text")
         if model_type in ("llama", "llama4_text"):
-            return cls(TextConfig.from_hf(hf))
+            return cls(TextConfig.from_hf(hf), quantization=quantization)
+        if model_type == "mllama":
+            return cls._from_cross_hf(hf, quantization)
         if model_type != "llama4" or not hf.get("text_config") or not hf.get("vision_config"):
             raise ConfigError(
-                f"model_type {model_type!r} is not a whole Llama config: use 'llama', 'llama4' "
-                "with text_config and vision_config, or 'llama4_text'"
+                f"model_type {model_type!r} is not a whole Llama config: use 'llama', 'llama4' or "
+                "'mllama' with text_config and vision_config, or 'llama4_text'"
             )
         own = {key: hf[key] for key in _OWN_KEYS if key in hf}
         known = (*_OWN_KEYS, *_PARTS, "model_type")
@@ -426,9 +635,32 @@ class ModelConfig:
         text = TextConfig.from_hf(hf["text_config"])
         rest.pop("tie_word_embeddings", None)  # text_config decides, as in transformers
         _refuse_strange(rest, FIXED)
-        return cls(text, VisionConfig.from_hf(hf["vision_config"]), **own)
+        vision = VisionConfig.from_hf(hf["vision_config"])
+        return cls(text, vision, **own, quantization=quantization)
+
+    @classmethod
+    def _from_cross_hf(
+        cls, hf: Mapping[str, Any], quantization: Quantization | None
+    ) -> ModelConfig:
+        known = ("image_token_index", *_PARTS, "model_type", "tie_word_embeddings")
+        _refuse_strange({key: value for key, value in hf.items() if key not in known}, FIXED)
+        text = {"model_type": "mllama_text_model", **(hf.get("text_config") or {})}
+        return cls(
+            TextConfig.from_hf(text),
+            cross_vision=CrossVisionConfig.from_hf(hf.get("vision_config") or {}),
+            image_token_index=hf.get("image_token_index", 128_256),
+            quantization=quantization,
+        )
 
     def to_hf(self) -> dict[str, Any]:
+        if self.cross_vision is not None:
+            return {
+                "architectures": ["MllamaForConditionalGeneration"],
+                "model_type": "mllama",
+                "image_token_index": self.image_token_index,
+                "text_config": self.text.to_hf(),
+                "vision_config": self.cross_vision.to_hf(),
+            }
         if self.vision is None:
             architecture = "LlamaForCausalLM" if self.text.is_dense else "Llama4ForCausalLM"
             return {"architectures": [architecture], **self.text.to_hf()}
@@ -474,14 +706,26 @@ _VISION_SIZES = (
     "projector_output_dim",
     "vision_output_dim",
 )
+_CROSS_VISION_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_global_layers",
+    "attention_heads",
+    "intermediate_size",
+    "vision_output_dim",
+    "image_size",
+    "patch_size",
+    "max_num_tiles",
+)
 
 
-#: Keys of all text configs, and those of a dense one.
+#: Keys of all text configs, those of a dense one, and those of one with cross-attention.
 _TEXT_KEYS = {f.name for f in fields(TextConfig)} - {"rope"}
 _DENSE_KEYS = {
     *DENSE_DEFAULTS,
     *("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id", "rope_parameters"),
 }
+_CROSS_KEYS = _DENSE_KEYS | {"cross_attention_layers"}
 
 
 def _from_hf(cls: type[Any], hf: Mapping[str, Any], fixed: Mapping[str, Any]) -> Any:

@@ -1,6 +1,7 @@
-"""What a checkpoint is and what it needs, told from its config alone: no weight is read.
+"""What a checkpoint is and what it needs, told from its config: no weight is read.
 
-Also of a model of the family that is not on this machine, by its name in `presets`.
+Of a quantized checkpoint, the files tell the sizes of their tensors. Also of a model of the family
+that is not on this machine, by its name in `presets`.
 Called by: `python -m model describe`.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from model.checkpoint import Uninitialised, load_config
+from model.checkpoint import weights_bytes as stored_bytes
 from model.config import ModelConfig, TextConfig
 from model.memory import GPU_GIGABYTES, devices, gpus_needed
 from model.moe import Experts
@@ -36,16 +38,18 @@ class Description:
     name: str
     parameters: int  #: all weights, the vision encoder included
     parameters_active: int  #: weights that one text token passes through, embeddings included
-    parameters_vision: int  #: encoder and projector
+    parameters_vision: int  #: encoder and projector, without layers of cross-attention
     vocabulary: int
     context_length: int  #: tokens
     layers: tuple[str, ...]  #: attention and feed-forward of each, from the first
     experts: int  #: routed experts in a mixture-of-experts layer
-    tokens_per_tile: int  #: of an image; 0 for a checkpoint that reads text only
+    tokens_per_tile: int  #: of an image, in the text; 0 if none stand there
+    features_per_image: int  #: at most, beside the text, for cross-attention; 0 without it
     dtype: str
-    weights_bytes: int  #: in memory, in this dtype
+    weights_bytes: int  #: in memory, in this dtype but for what is quantized
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
+    cache_bytes_per_image: int  #: keys and values for cross-attention, at most
     devices: tuple[Place, ...]  #: of this machine
     gpus_needed: dict[str, int]  #: by their memory: how many hold weights and cache between them
 
@@ -63,9 +67,13 @@ def describe(
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
     weights_bytes = parameters * dtype.itemsize
+    if config.quantization is not None:
+        weights_bytes = stored_bytes(folder_or_name, dtype)
     cache_bytes = _cache_bytes(config.text, tokens, dtype)
     need = weights_bytes + cache_bytes
-    vision = sum(_count(part) for part in (transformer.vision, transformer.projector) if part)
+    encoders = (transformer.vision, transformer.projector, transformer.cross_vision)
+    vision = sum(_count(part) for part in encoders if part)
+    features = _features_per_image(config)
     return Description(
         name=Path(folder_or_name).resolve().name,
         parameters=parameters,
@@ -75,11 +83,14 @@ def describe(
         context_length=config.text.max_position_embeddings,
         layers=tuple(_kind(config.text, layer) for layer in range(config.text.num_hidden_layers)),
         experts=config.text.num_local_experts,
-        tokens_per_tile=_tokens_per_tile(config),
+        tokens_per_tile=config.vision.tokens_per_tile if config.vision else 0,
+        features_per_image=features,
         dtype=str(dtype).removeprefix("torch."),
         weights_bytes=weights_bytes,
         cache_tokens=tokens,
         cache_bytes=cache_bytes,
+        cache_bytes_per_image=len(config.text.cross_attention_layers)
+        * _layer_bytes(config.text, features, dtype),
         devices=tuple(Place(d.name, d.memory_bytes, d.fits(need)) for d in devices()),
         gpus_needed={f"{size} GB": gpus_needed(need, size) for size in GPU_GIGABYTES},
     )
@@ -105,6 +116,8 @@ def _idle(transformer: Transformer, text: TextConfig) -> int:
 
 
 def _kind(text: TextConfig, layer: int) -> str:
+    if layer in text.cross_attention_layers:
+        return "images (cross-attention), dense"
     chunk = text.chunk(layer)
     sight = "global" if chunk is None else f"chunks of {chunk:,}"
     sight += " (RoPE)" if text.uses_rope(layer) else ""
@@ -113,11 +126,16 @@ def _kind(text: TextConfig, layer: int) -> str:
     return f"{sight}, {text.num_local_experts} experts"
 
 
-def _tokens_per_tile(config: ModelConfig) -> int:
-    return config.vision.tokens_per_tile if config.vision else 0
+def _features_per_image(config: ModelConfig) -> int:
+    encoder = config.cross_vision
+    return encoder.max_num_tiles * encoder.tokens_per_tile if encoder else 0
 
 
 def _cache_bytes(text: TextConfig, tokens: int, dtype: torch.dtype) -> int:
-    """A layer that attends in chunks holds one chunk at most."""
-    held = sum(min(tokens, text.chunk(n) or tokens) for n in range(text.num_hidden_layers))
+    """A layer that attends in chunks holds one chunk at most, one that looks at images no token."""
+    layers = set(range(text.num_hidden_layers)) - set(text.cross_attention_layers)
+    return sum(_layer_bytes(text, min(tokens, text.chunk(n) or tokens), dtype) for n in layers)
+
+
+def _layer_bytes(text: TextConfig, held: int, dtype: torch.dtype) -> int:
     return held * 2 * text.num_key_value_heads * text.head_dim * dtype.itemsize

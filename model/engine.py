@@ -17,20 +17,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.batching import Found, Reading, Result, Wanted, alone, together
+from model.batching import Found, Piece, Reading, Result, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
-from model.image import ImageProcessor
+from model.cross_image import CrossImageProcessor
+from model.gaze import Gaze, View
+from model.image import ImageProcessor, Size, Tiles
 from model.products import computes_bfloat16
 from model.prompt import Part, Prompt, ask, open_turn, reply
 from model.sample import Choices, Sampling, choose
-from model.tokenizer import PATCH, TOKENIZER, TextStream, Tokenizer
+from model.tokenizer import IMAGE, PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
 
 Continuation = str | tuple[str, str]
@@ -39,6 +41,7 @@ Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
 
 PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
 AT_ONCE = 16  #: most prompts whose caches are held at a time by `score_many` and its like
+IMAGES_AT_ONCE = 4  #: encoded for one piece, where images are looked at by cross-attention
 LOGITS_AT_ONCE = 2**24  #: numbers in a slice of logits: 64 MiB of float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -78,13 +81,6 @@ class Prefix:
 
     def clone(self) -> Prefix:
         return Prefix(self.cache.clone(), self.last_D.clone())
-
-
-class Piece(NamedTuple):
-    """Some tokens of a prompt with the tiles that stand among them."""
-
-    token_ids: Sequence[int]
-    tiles_N3SS: Tensor | None
 
 
 def load(
@@ -130,6 +126,11 @@ class Engine:
         """Read what text and images need now, so that a wrong folder is told at once."""
         _ = self.tokenizer, self.image_processor, self._unspeakable
 
+    @property
+    def transformer(self) -> Transformer:
+        """The model itself, for those who look inside."""
+        return self._transformer
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         tokenizer = Tokenizer.from_folder(self.folder)
@@ -139,8 +140,10 @@ class Engine:
     @cached_property
     def image_processor(self) -> ImageProcessor | None:
         """None for a checkpoint that reads text only."""
-        has_vision = self._transformer.config.vision is not None
-        return ImageProcessor.from_folder(self.folder) if has_vision else None
+        config = self._transformer.config
+        if config.cross_vision is not None:
+            return CrossImageProcessor.of_folder(self.folder, config.cross_vision)
+        return ImageProcessor.from_folder(self.folder) if config.vision is not None else None
 
     @property
     def name(self) -> str:
@@ -169,12 +172,23 @@ class Engine:
         return len(self.tokenizer.encode(text))
 
     @torch.no_grad()  # and not inference_mode: the caller may change the result
-    def logits(self, token_ids: Sequence[int], tiles: Tensor | None = None) -> Tensor:
-        """Float32 (T, V): row t scores every token as the one after token t. One pass, no cache."""
+    def logits(
+        self,
+        token_ids: Sequence[int],
+        tiles: Tensor | None = None,
+        grids: Sequence[Size] = (),
+    ) -> Tensor:
+        """Float32 (T, V): row t scores every token as the one after token t. One pass, no cache.
+
+        `tiles` are those of all images; `grids`, which cross-attention needs, tell how many are of
+        each image.
+        """
         self._require_room(len(token_ids))
-        pieces = self._pieces(Prompt(list(token_ids), tiles))
+        pieces = list(self._pieces(Prompt(list(token_ids), tiles, tuple(grids))))
         x_BTD = torch.cat([self._embed(piece) for piece in pieces], dim=1)
-        h_BTD = self._transformer(x_BTD, self._layout(0, len(token_ids)))
+        whole = Piece(token_ids, None, [image for piece in pieces for image in piece.images])
+        view = self._view(whole, Gaze())
+        h_BTD = self._transformer(x_BTD, self._layout(0, len(token_ids)), view=view)
         logits_TV: Tensor = self._transformer.unembed(h_BTD[0])
         return logits_TV
 
@@ -288,21 +302,38 @@ class Engine:
         )
 
     def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
-        """What several readings want, in one pass."""
-        ids = [token_id for each in wanted for token_id in each.token_ids]
-        tiles = [each.tiles_N3SS for each in wanted if each.tiles_N3SS is not None]
+        """What several readings want, in one pass; one after another with cross-attention."""
+        if len(wanted) == 1 or self._transformer.config.cross_vision is not None:
+            parts = [self._read_alone(each) for each in wanted]
+        else:
+            parts = self._read_side_by_side(wanted)
+        logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
+        return [
+            Found(h_TD, next(logits) if each.predicts else None)
+            for h_TD, each in zip(parts, wanted, strict=True)
+        ]
+
+    def _read_alone(self, wanted: Wanted) -> Tensor:
+        piece, layout, cache = wanted.piece, wanted.layout, wanted.cache
+        h_BTD: Tensor = self._transformer(
+            self._embed(piece),
+            layout,
+            cache,
+            extend_cache=wanted.extend_cache,
+            view=self._view(piece, cache.gaze),
+        )
+        return h_BTD[0]
+
+    def _read_side_by_side(self, wanted: list[Wanted]) -> list[Tensor]:
+        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
+        tiles = [x for each in wanted if (x := each.piece.tiles_N3SS) is not None]
         h_1TD = self._transformer.read_side_by_side(
             self._embed(Piece(ids, torch.cat(tiles) if tiles else None)),
             [each.layout for each in wanted],
             [each.cache for each in wanted],
             [each.extend_cache for each in wanted],
         )
-        parts = torch.split(h_1TD[0], [len(each.token_ids) for each in wanted])
-        logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
-        return [
-            Found(h_TD, next(logits) if each.predicts else None)
-            for h_TD, each in zip(parts, wanted, strict=True)
-        ]
+        return list(torch.split(h_1TD[0], [len(each.piece.token_ids) for each in wanted]))
 
     def _logits_after(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """For the last token of each, with the weights of the vocabulary read once for all."""
@@ -318,8 +349,8 @@ class Engine:
         prompt = open_turn(parts, self.tokenizer, self.image_processor)
         self._require_room(len(prompt.token_ids))
         cache, last_D = Cache(self._text, 1, self._dtype, self._device), torch.empty(0)
-        for ids, tiles_N3SS in self._pieces(prompt):
-            found = yield Wanted(ids, tiles_N3SS, self._layout(cache.length, len(ids)), cache)
+        for piece in self._pieces(prompt):
+            found = yield Wanted(piece, self._layout(cache.length, len(piece.token_ids)), cache)
             last_D = found.h_TD[-1].clone()
         return Prefix(cache, last_D)
 
@@ -331,8 +362,8 @@ class Engine:
         for row in self._rows(prefix, continuations):
             h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
             if row.token_ids:
-                layout = row.layout(prefix.length, self._device)
-                found = yield Wanted(row.token_ids, None, layout, prefix.cache, extend_cache=False)
+                piece, layout = Piece(row.token_ids), row.layout(prefix.length, self._device)
+                found = yield Wanted(piece, layout, prefix.cache, extend_cache=False)
                 h_ED = torch.cat([h_ED, found.h_TD])
             self._add_scores(h_ED, row, scores)
         return scores
@@ -377,7 +408,7 @@ class Engine:
         for start in range(0, len(unread), self.piece_tokens):
             ids = unread[start : start + self.piece_tokens]
             layout, is_last = self._layout(after.length, len(ids)), start + len(ids) == len(unread)
-            found = yield Wanted(ids, None, layout, after.cache, predicts=is_last)
+            found = yield Wanted(Piece(ids), layout, after.cache, predicts=is_last)
             after.last_D, logits_V = found.h_TD[-1].clone(), found.logits_V
         return logits_V if logits_V is not None else self._spoken(after.last_D)
 
@@ -389,7 +420,9 @@ class Engine:
         for piece in self._pieces(prompt):
             report(done, total)
             layout = self._layout(cache.length, len(piece.token_ids))
-            last_D = self._transformer(self._embed(piece), layout, cache)[0, -1].clone()
+            view = self._view(piece, cache.gaze)
+            h_BTD = self._transformer(self._embed(piece), layout, cache, view=view)
+            last_D = h_BTD[0, -1].clone()
             done += len(piece.token_ids)
         report(done, total)
         return last_D
@@ -447,10 +480,13 @@ class Engine:
 
     def _pieces(self, prompt: Prompt) -> Iterator[Piece]:
         """Cuts a prompt into pieces to read at once; a tile is never cut in two."""
+        if self._transformer.config.cross_vision is not None:
+            yield from self._pieces_beside_images(prompt)
+            return
         vision = self._transformer.config.vision
         tile = vision.tokens_per_tile if vision else 1
         image_token = self._transformer.config.image_token_index if vision else -1
-        ids, tiles_N3SS = prompt
+        ids, tiles_N3SS, _ = prompt
         _require_tiles(ids.count(image_token), tile, tiles_N3SS)
         start, first_tile, features = 0, 0, 0
         for end, token_id in enumerate(ids, start=1):
@@ -461,6 +497,29 @@ class Engine:
                 some = tiles_N3SS[first_tile:last_tile] if tiles_N3SS is not None else None
                 yield Piece(ids[start:end], some if last_tile > first_tile else None)
                 start, first_tile = end, last_tile
+
+    def _pieces_beside_images(self, prompt: Prompt) -> Iterator[Piece]:
+        """The same where one token stands for an image, which is encoded with its piece."""
+        image_token = self._transformer.config.image_token_index
+        images = _images(prompt, prompt.token_ids.count(image_token))
+        piece: list[int] = []
+        seen: list[Tiles] = []
+        for token_id in prompt.token_ids:
+            piece.append(token_id)
+            if token_id == image_token:
+                seen.append(next(images))
+            if len(piece) == self.piece_tokens or len(seen) == IMAGES_AT_ONCE:
+                yield Piece(piece, None, seen)
+                piece, seen = [], []
+        if piece:
+            yield Piece(piece, None, seen)
+
+    def _view(self, piece: Piece, gaze: Gaze) -> View | None:
+        """What the tokens of the piece see, if the model looks at images by cross-attention."""
+        if self._transformer.config.cross_vision is None:
+            return None
+        images = [Tiles(image.tiles_N3SS.to(self._device), image.grid) for image in piece.images]
+        return self._transformer.view(piece.token_ids, images, gaze)
 
     def _embed(self, piece: Piece) -> Tensor:
         token_ids_BT = torch.tensor([piece.token_ids], device=self._device)
@@ -489,7 +548,8 @@ class Engine:
         """Control tokens that end nothing, and rows of the vocabulary that no token has."""
         ids = self.tokenizer.control_ids - self.tokenizer.stop_ids
         nameless = range(self.tokenizer.vocab_size, self._text.vocab_size)
-        return torch.tensor(sorted({*ids, *nameless}), dtype=torch.long, device=self._device)
+        unspeakable = sorted({*ids, *nameless} & set(range(self._text.vocab_size)))
+        return torch.tensor(unspeakable, dtype=torch.long, device=self._device)
 
 
 class _Writer:
@@ -525,16 +585,35 @@ def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | Non
         )
 
 
+def _images(prompt: Prompt, image_tokens: int) -> Iterator[Tiles]:
+    """The images of a prompt, one by one; it must have as many image tokens."""
+    counts = [grid.height * grid.width for grid in prompt.grids]
+    tiles_N3SS = prompt.tiles_N3SS
+    tiles = 0 if tiles_N3SS is None else len(tiles_N3SS)
+    if image_tokens != len(counts) or tiles != sum(counts):
+        raise TileMismatch(
+            f"the text has {image_tokens:,} {IMAGE} tokens, and there are {len(counts):,} grids of "
+            f"{sum(counts):,} tiles with {tiles:,} tiles: give one grid and all its tiles for each "
+            "image token"
+        )
+    if tiles_N3SS is None:
+        return iter(())
+    return map(Tiles, torch.split(tiles_N3SS, counts), prompt.grids)
+
+
 def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokenizer) -> None:
     config = transformer.config
-    if tokenizer.vocab_size > config.text.vocab_size:
+    if tokenizer.vocab_size > config.text.embeddings:
         raise CheckpointMismatch(
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, the model only "
-            f"{config.text.vocab_size:,}: they are of two checkpoints"
+            f"{config.text.embeddings:,}: they are of two checkpoints"
         )
-    if config.vision and tokenizer.id(PATCH) != config.image_token_index:
+    if config.vision is None and config.cross_vision is None:
+        return
+    name = PATCH if config.vision is not None else IMAGE
+    if tokenizer.id(name) != config.image_token_index:
         raise CheckpointMismatch(
-            f"{folder}: {PATCH} is token {tokenizer.id(PATCH):,} in tokenizer.json and "
+            f"{folder}: {name} is token {tokenizer.id(name):,} in tokenizer.json and "
             f"{config.image_token_index:,} in config.json (image_token_index): correct one of them"
         )
 

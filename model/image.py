@@ -71,7 +71,7 @@ class ImageProcessor:
                 f"{folder}: config.json has no vision_config; it reads text only"
             )
         vision = VisionConfig.from_hf(values)
-        processor = ImageProcessor.from_hf(_processor_json(folder), vision.tokens_per_tile)
+        processor = ImageProcessor.from_hf(read_processor(folder), vision.tokens_per_tile)
         if processor.tile_size != vision.image_size:
             raise ImageConfigError(
                 f"{folder}: the image processor cuts tiles of {processor.tile_size} px, the vision "
@@ -83,19 +83,11 @@ class ImageProcessor:
     @staticmethod
     def from_hf(values: Mapping[str, Any], tokens_per_tile: int) -> ImageProcessor:
         """Reads the keys of preprocessor_config.json; strict where they would change pixels."""
-        for key in ("do_resize", "do_rescale", "do_normalize"):
-            if values.get(key, True) is not True:
-                raise ImageConfigError(f"{key} must be true for Llama 4, not {values[key]!r}")
-        if values.get("resample", BILINEAR) not in (BILINEAR, BILINEAR_NAME):
-            raise ImageConfigError(f"resample must be 2 (bilinear), not {values['resample']!r}")
         return ImageProcessor(
-            tile_size=_square_side(values.get("size", 336)),
             tokens_per_tile=tokens_per_tile,
             max_patches=int(values.get("max_patches", 16)),
             resize_to_max_canvas=bool(values.get("resize_to_max_canvas", False)),
-            image_mean=_three(values.get("image_mean", 0.5), "image_mean"),
-            image_std=_three(values.get("image_std", 0.5), "image_std"),
-            rescale_factor=float(values.get("rescale_factor", 1 / 255)),
+            **read_common(values, ImageProcessor()),
         )
 
     def to_hf(self) -> dict[str, Any]:
@@ -118,7 +110,7 @@ class ImageProcessor:
 
     def __call__(self, image: Image.Image) -> Tiles:
         """Canvas, resize, pad, normalise, cut; several tiles are followed by the whole image."""
-        pixels_3HW = _pixels(image)
+        pixels_3HW = pixels(image)
         picture = Size(*pixels_3HW.shape[1:])
         grid = self.choose_grid(picture)
         canvas = self._canvas(grid)
@@ -196,6 +188,9 @@ def resize(pixels_3HW: Tensor, size: Size) -> Tensor:
     """Bilinear with antialiasing, to whole grey levels (uint8), as torchvision resizes tensors."""
     if tuple(pixels_3HW.shape[1:]) == tuple(size):
         return pixels_3HW
+    if size.width == 1 < size.height:  # torch 2.13 is wrong about columns, and right about rows
+        rows_3WH = resize(pixels_3HW.transpose(1, 2), Size(size.width, size.height))
+        return rows_3WH.transpose(1, 2)
     resized_13HW = F.interpolate(
         pixels_3HW[None].float(), tuple(size), mode="bilinear", antialias=True, align_corners=False
     )
@@ -208,7 +203,8 @@ def pad(pixels_3HW: Tensor, canvas: Size) -> Tensor:
     return F.pad(pixels_3HW, (0, canvas.width - width, 0, canvas.height - height))
 
 
-def _pixels(image: Image.Image) -> Tensor:
+def pixels(image: Image.Image) -> Tensor:
+    """Grey levels (3, H, W) of a picture."""
     if image.width == 0 or image.height == 0:
         raise ValueError(f"an image of {image.width}x{image.height} pixels has nothing to read")
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
@@ -221,7 +217,22 @@ def _scale(picture: Size, canvas: Size) -> float:
     return float(min(by_height, by_width))
 
 
-def _processor_json(folder: Path) -> dict[str, Any]:
+def read_common(values: Mapping[str, Any], default: ImageProcessor) -> dict[str, Any]:
+    """What all processors of the family read of preprocessor_config.json, by our names."""
+    for key in ("do_resize", "do_rescale", "do_normalize"):
+        if values.get(key, True) is not True:
+            raise ImageConfigError(f"{key} must be true for a Llama, not {values[key]!r}")
+    if values.get("resample", BILINEAR) not in (BILINEAR, BILINEAR_NAME):
+        raise ImageConfigError(f"resample must be 2 (bilinear), not {values['resample']!r}")
+    return {
+        "tile_size": _square_side(values.get("size", default.tile_size)),
+        "image_mean": _three(values.get("image_mean", default.image_mean), "image_mean"),
+        "image_std": _three(values.get("image_std", default.image_std), "image_std"),
+        "rescale_factor": float(values.get("rescale_factor", default.rescale_factor)),
+    }
+
+
+def read_processor(folder: Path) -> dict[str, Any]:
     """preprocessor_config.json, or the same keys where newer folders keep them."""
     if (folder / "preprocessor_config.json").exists():
         return _read_json(folder / "preprocessor_config.json")

@@ -51,7 +51,7 @@ class MoE(nn.Module):
         y_1D: Tensor = self.shared(x_1D)
         weighted_KD = x_1D * chosen_logits_1K.sigmoid().to(x_1D.dtype).t()
         for weighted_1D, number in zip(torch.split(weighted_KD, 1), experts, strict=True):
-            y_1D = y_1D + self.experts.one(weighted_1D, number)
+            y_1D = y_1D + self.experts.expert(number, weighted_1D)
         return y_1D
 
     def route(self, x_ND: Tensor) -> Tensor:
@@ -73,14 +73,14 @@ class Experts(nn.Module):
         # unbind: one gradient for the whole parameter, where indexing would make one per expert.
         weights = zip(self.gate_up.unbind(), self.down.unbind(), strict=True)
         groups = zip(torch.split(x_MD, tokens_E), weights, strict=True)
-        return torch.cat([expert(x_mD, *pair) for x_mD, pair in groups if len(x_mD)])
+        return torch.cat([swiglu(x_mD, *pair) for x_mD, pair in groups if len(x_mD)])
 
-    def one(self, x_mD: Tensor, number: int) -> Tensor:
-        """All rows through the same expert."""
-        return expert(x_mD, self.gate_up[number], self.down[number])
+    def expert(self, number: int, x_mD: Tensor) -> Tensor:
+        """All rows through the same one."""
+        return swiglu(x_mD, self.gate_up[number], self.down[number])
 
 
-def expert(x_mD: Tensor, gate_up_DF: Tensor, down_FD: Tensor) -> Tensor:
+def swiglu(x_mD: Tensor, gate_up_DF: Tensor, down_FD: Tensor) -> Tensor:
     if is_slow(x_mD):  # what is between the two products stays in float32
         return gated(widened(x_mD.float(), gate_up_DF), down_FD, widened).to(x_mD.dtype)
     return gated(x_mD @ gate_up_DF, down_FD, torch.matmul)

@@ -1,6 +1,6 @@
 """The chat formats of the family: the only place that knows their turn markers.
 
-Llama 4 and, with other names for the markers, Llama 3:
+Llama 4 and, with other names for the markers, Llama 3 (in Llama 3.2 Vision, one token is an image):
 
     <|begin_of_text|><|header_start|>user<|header_end|>
 
@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.image import ImageProcessor, Size
+from model.image import ImageProcessor, Size, Tiles
 from model.tokenizer import (
     BEGIN_OF_TEXT,
     BEGIN_OF_TEXT_2,
@@ -56,6 +56,7 @@ class Prompt(NamedTuple):
 
     token_ids: list[int]
     tiles_N3SS: Tensor | None  #: the tiles of all images, in the order of their tokens
+    grids: tuple[Size, ...] = ()  #: of each image, rows and columns of tiles
 
 
 class Control(str):
@@ -88,7 +89,7 @@ def open_turn(
 ) -> Prompt:
     """The beginning of the text and a user's turn that is still open."""
     token_ids = _begin(tokenizer) + _write(_turns(tokenizer).before_user, tokenizer)
-    tiles: list[Tensor] = []
+    images: list[Tiles] = []
     for number, part in enumerate(parts):
         if isinstance(part, str):
             token_ids += tokenizer.encode(part if number else _spaced(part, tokenizer))
@@ -100,8 +101,9 @@ def open_turn(
         else:
             image = image_processor(part)
             token_ids += image_token_ids(image_processor, image.grid, tokenizer)
-            tiles.append(image.tiles_N3SS)
-    return Prompt(token_ids, torch.cat(tiles) if tiles else None)
+            images.append(image)
+    tiles_N3SS = torch.cat([image.tiles_N3SS for image in images]) if images else None
+    return Prompt(token_ids, tiles_N3SS, tuple(image.grid for image in images))
 
 
 def ask(question: str, tokenizer: Tokenizer) -> list[int]:

@@ -32,6 +32,7 @@ HEADER_END = "<|header_end|>"
 END_OF_TURN = "<|eot|>"
 END_OF_MESSAGE = "<|eom|>"
 PATCH = "<|patch|>"
+IMAGE = "<|image|>"
 
 #: Llama 3's names.
 HEADER_START_3 = "<|start_header_id|>"
@@ -61,7 +62,7 @@ CONTROL_TOKENS = (
     END_OF_TURN,
     "<|image_start|>",
     "<|image_end|>",
-    "<|image|>",
+    IMAGE,
     PATCH,
     "<|tile_x_separator|>",
     "<|tile_y_separator|>",

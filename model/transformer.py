@@ -1,9 +1,11 @@
 """The decoder of every Llama, as its config says. Llama 4: chunked and global attention layers and
 mixtures of experts, and image features in the places of patch tokens (early fusion). LLaMA 1 to 3:
-global layers with RoPE, dense feed-forward layers, text only.
+global layers with RoPE, dense feed-forward layers, text only. Llama 3.2 Vision: these, and layers
+of cross-attention that look at image features.
 
-It refuses images that do not fill the patch tokens exactly. Called by `engine` and `train`; made by
-`checkpoint`. Holds weights only: what has been read lives in the `Cache` that is passed in.
+It refuses images that do not fill the patch tokens exactly, or are not one for each image token.
+Called by `engine` and `train`; made by `checkpoint`. Holds weights only: what has been read lives
+in the `Cache` that is passed in.
 
 Letters: B batch, T tokens, D model width, N tiles or tokens, S pixels per side, V image features or
 vocabulary, E experts.
@@ -20,6 +22,10 @@ from torch import Tensor, nn
 from model.attention import Attention, LayerCaches, Layout, Sight, Sights, look
 from model.cache import Cache
 from model.config import ModelConfig, TextConfig
+from model.cross_attention import CrossBlock
+from model.cross_vision import CrossVisionEncoder
+from model.gaze import Gaze, View, onwards, view_along
+from model.image import Tiles
 from model.layers import RMSNorm, SwiGLU
 from model.moe import Experts, MoE
 from model.products import linear
@@ -38,8 +44,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         text, width = config.text, config.text.hidden_size
-        self.embedding = nn.Embedding(text.vocab_size, width)
-        self.blocks = nn.ModuleList(Block(text, layer) for layer in range(text.num_hidden_layers))
+        self.embedding = nn.Embedding(text.embeddings, width)
+        self.blocks = nn.ModuleList(
+            CrossBlock(text) if layer in text.cross_attention_layers else Block(text, layer)
+            for layer in range(text.num_hidden_layers)
+        )
         self.norm = RMSNorm(width, text.rms_norm_eps)
         self.unembedding: nn.Linear | None = None
         if not text.tie_word_embeddings:
@@ -49,6 +58,9 @@ class Transformer(nn.Module):
         if config.vision is not None:
             self.vision = VisionEncoder(config.vision)
             self.projector = nn.Linear(config.vision.vision_output_dim, width, bias=False)
+        self.cross_vision: CrossVisionEncoder | None = None
+        if config.cross_vision is not None:
+            self.cross_vision = CrossVisionEncoder(config.cross_vision, width)
         initialise(self)
 
     def embed(self, token_ids_BT: Tensor, tiles_N3SS: Tensor | None = None) -> Tensor:
@@ -73,6 +85,14 @@ class Transformer(nn.Module):
         parts = torch.split(tiles_N3SS.to(self.projector.weight.dtype), VISION_BATCH)
         return torch.cat([self.projector(self.vision(part)) for part in parts]).flatten(0, 1)
 
+    def view(self, token_ids: Sequence[int], images: Sequence[Tiles], gaze: Gaze) -> View:
+        """What tokens with these images among them see, after a token with this gaze: for layers
+        of cross-attention."""
+        if self.cross_vision is None:
+            raise ValueError("this model has no layers of cross-attention: use `embed` for images")
+        features = [self.cross_vision(*image) for image in images]
+        return view_along(gaze, token_ids, self.config.image_token_index, features)
+
     def forward(
         self,
         x_BTD: Tensor,
@@ -81,21 +101,32 @@ class Transformer(nn.Module):
         *,
         extend_cache: bool = True,
         router_log: RouterLog | None = None,
+        view: View | None = None,
     ) -> Tensor:
+        """`view` tells of images among the tokens; without it they go on seeing what the last
+        token in the cache saw. Images are for one row, and with a cache only if it is extended."""
+        if view is None:
+            view = onwards(cache.gaze if cache is not None else Gaze(), x_BTD.shape[1])
         sight = look(self.config.text, layout, cache, extend_cache)
-        h_BTD = self._pass(x_BTD, sight, cache if cache is not None else repeat(None), router_log)
+        layer_caches = cache if cache is not None else repeat(None)
+        h_BTD = self._pass(x_BTD, sight, view, layer_caches, router_log)
         if cache is not None and extend_cache:
             cache.length += x_BTD.shape[1]
+            cache.gaze = view.gaze
         return h_BTD
 
     def read_side_by_side(
         self, x_1TD: Tensor, layouts: Sequence[Layout], caches: Sequence[Cache], extend: list[bool]
     ) -> Tensor:
         """One row of the tokens of several sequences, one after another, each with its own layout
-        and cache: what `forward` gives each of them, without padding."""
+        and cache: what `forward` gives each of them, without padding. Not for layers of
+        cross-attention, which hold the images of one row."""
+        if self.cross_vision is not None:
+            raise ValueError("cross-attention is for one sequence at a time: use `forward`")
         looks = zip(layouts, caches, extend, strict=True)
         sights = [look(self.config.text, *each) for each in looks]
-        h_1TD = self._pass(x_1TD, Sights.side_by_side(sights), zip(*caches, strict=True), None)
+        sight, view = Sights.side_by_side(sights), onwards(Gaze(), x_1TD.shape[1])
+        h_1TD = self._pass(x_1TD, sight, view, zip(*caches, strict=True), None)
         for cache, layout, is_kept in zip(caches, layouts, extend, strict=True):
             cache.length += layout.positions_BT.shape[1] if is_kept else 0
         return h_1TD
@@ -104,10 +135,14 @@ class Transformer(nn.Module):
         self,
         x_BTD: Tensor,
         sight: Sight | Sights,
+        view: View,
         layer_caches: Iterable[LayerCaches],
         router_log: RouterLog | None,
     ) -> Tensor:
         for layer, (block, layer_cache) in enumerate(zip(self.blocks, layer_caches, strict=False)):
+            if isinstance(block, CrossBlock):
+                x_BTD = block(x_BTD, view, layer_cache)
+                continue
             x_BTD, logits = block(x_BTD, sight, layer_cache)
             if router_log is not None and logits is not None:
                 router_log.append((layer, logits))
@@ -150,7 +185,7 @@ def initialise(transformer: Transformer, std: float = 0.02) -> None:
     depth = 2 * transformer.config.text.num_hidden_layers
     for name, module in transformer.named_modules():
         adds = name.startswith("blocks.") and name.endswith(("attention.output", "down"))
-        if isinstance(module, (nn.Linear, nn.Embedding)):
+        if isinstance(module, (nn.Linear, nn.Embedding, nn.Conv2d)):
             nn.init.normal_(module.weight, std=std / depth**0.5 if adds else std)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -53,7 +53,7 @@ def settings_table() -> str:
         elif isinstance(default, Path):
             shown = f"`{default.relative_to(REPOSITORY)}`"
         else:
-            shown = f"`{default}`" if default != "" else "empty"
+            shown = f"`{default}`" if str(default) else "empty"
         rows.append(f"| `MMAPP_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)
 

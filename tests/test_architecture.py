@@ -48,6 +48,7 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
+    | {"mmapp.checkpoints"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}
     # Evaluation asks the tasks themselves, about inputs that are in no database.
     | {"mmapp.tasks", "mmapp.batches", "mmapp.documents"},

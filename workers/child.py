@@ -21,6 +21,7 @@ from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
 from mmapp.types import Engine
+from workers.remote import RemoteEngine
 
 #: Seconds between two signs of life.
 BEAT_S = 2.0
@@ -66,6 +67,8 @@ class Child:
 
 
 def _load(settings: Settings) -> Engine:
+    if settings.engine_url:
+        return RemoteEngine.from_settings(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     engine = model.load(settings.checkpoint, dtype=settings.dtype, device=settings.device)
@@ -80,7 +83,7 @@ def _introduction(settings: Settings) -> WorkerInfo:
     return WorkerInfo(
         # A restarted container has the name and process ids of its last life; the end differs.
         name=f"{socket.gethostname()}-{process.pid}-{secrets.token_hex(2)}",
-        checkpoint=settings.checkpoint.name,
+        checkpoint=settings.engine_model if settings.engine_url else settings.checkpoint.name,
         weights_sha256="",
         device=settings.device,
         dtype=settings.dtype,

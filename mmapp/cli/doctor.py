@@ -165,9 +165,14 @@ def _torch(_settings: Settings) -> tuple[str, str]:
 
 
 def _checkpoint(settings: Settings) -> tuple[str, str]:
-    from mmapp.checkpoints import identify
+    from mmapp.checkpoints import identify, identify_remote
 
     try:
+        if settings.engine_url:
+            return (
+                f"{identify_remote(settings.engine_url, settings.engine_model).name} at a server",
+                "",
+            )
         checkpoint = identify(settings.checkpoint.expanduser(), settings.data_dir)
     except MmappError as error:
         return str(error), "Set MMAPP_CHECKPOINT to a checkpoint folder"

@@ -28,11 +28,11 @@ def up(
     ] = False,
 ) -> int:
     """Run everything on this machine: queue, database, worker, web interface."""
-    from mmapp.checkpoints import identify
+    from mmapp.checkpoints import answering
     from mmapp.stack import Stack
 
     settings = read_settings()
-    identify(settings.checkpoint, settings.data_dir)
+    answering(settings.checkpoint, settings.data_dir, settings.engine_url, settings.engine_model)
     _tell(f"Starting in {settings.data_dir} (Ctrl-C stops everything)")
     with Stack(settings, announce=True, on_event=tell_event) as stack:
         from mmapp.web import serve

@@ -94,9 +94,12 @@ class Desk:
     def check_checkpoint(self) -> None:
         """Raises before anything is submitted that our own workers could never do."""
         if not self.is_served:
-            from mmapp.checkpoints import identify
+            from mmapp.checkpoints import answering
 
-            identify(self.settings.checkpoint, self.settings.data_dir)
+            settings = self.settings
+            answering(
+                settings.checkpoint, settings.data_dir, settings.engine_url, settings.engine_model
+            )
 
     def wait(self, job_ids: Sequence[str]) -> list[Job]:
         """The ended jobs, in the order given; interrupted, jobs of our own stack are cancelled."""
@@ -169,7 +172,7 @@ def own_stack(settings: Settings) -> Iterator[None]:
     from mmapp.stack import Stack
 
     with Stack(settings, on_event=tell_event) as stack:
-        with working(f"Loading {settings.checkpoint.name}"):
+        with working(f"Loading {settings.engine_model or settings.checkpoint.name}"):
             stack.wait_ready(READY_S)
         yield
 

@@ -110,6 +110,11 @@ def export_gguf(folder: Path, out: Path, dtype: str, on_bytes: OnBytes) -> Expor
 
 def refuse_other_mathematics(text: TextConfig) -> None:
     """Only what a text within the context can tell apart counts."""
+    if text.has_cross_attention:
+        raise ConvertError(
+            "llama.cpp has no layers of cross-attention (Llama 3.2 Vision): run this checkpoint "
+            "here, or export one that reads text or images in the text"
+        )
     if text.is_dense:
         return
     layers, length = range(text.num_hidden_layers), text.max_position_embeddings

@@ -163,6 +163,11 @@ class Meta:
 
 def read_meta(folder: Path) -> Meta:
     params = _read_params(folder / PARAMS)
+    if "vision_num_cross_attention_layers" in params:
+        raise ConvertError(
+            f"{folder} holds Llama 3.2 Vision, whose files by Meta are not read here: take "
+            "the same model's folder in Hugging Face layout"
+        )
     vocabulary = folder / VOCABULARY
     if not vocabulary.is_file():
         raise ConvertError(f"{vocabulary} is missing: download it into the folder of the weights")

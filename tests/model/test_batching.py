@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import model
-from model.batching import Found, Reading, Wanted, together
+from model.batching import Found, Piece, Reading, Wanted, together
 from model.cache import Cache
 from model.engine import AT_ONCE, ContextOverflow, Continuation
 from model.prompt import Part
@@ -102,8 +102,8 @@ class Steps:
         self.sizes: list[list[int]] = []
 
     def __call__(self, wanted: list[Wanted]) -> list[Found]:
-        self.sizes.append([len(each.token_ids) for each in wanted])
-        return [Found(torch.zeros(len(each.token_ids), 1), None) for each in wanted]
+        self.sizes.append([len(each.piece.token_ids) for each in wanted])
+        return [Found(torch.zeros(len(each.piece.token_ids), 1), None) for each in wanted]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def cache(engine: model.Engine) -> Cache:
 
 def reading(name: str, lengths: list[int], cache: Cache) -> Reading[str]:
     for length in lengths:
-        yield Wanted([0] * length, None, Layout.consecutive(0, length), cache)
+        yield Wanted(Piece([0] * length), Layout.consecutive(0, length), cache)
     return name
 
 

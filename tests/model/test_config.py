@@ -248,3 +248,57 @@ def test_other_vision_is_refused(change: dict[str, Any], message: str) -> None:
 def test_another_model_is_refused(hf: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="is not a whole Llama config"):
         ModelConfig.from_hf(hf)
+
+
+CROSS_TEXT: dict[str, Any] = {
+    "model_type": "mllama_text_model",
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 4,
+    "cross_attention_layers": [1, 3],
+}
+
+
+def test_llama_3_2_vision_means_what_transformers_means_by_an_empty_config() -> None:
+    config = ModelConfig.from_hf({"model_type": "mllama"})
+    assert config.text.cross_attention_layers == (3, 8, 13, 18, 23, 28, 33, 38)
+    assert (config.text.vocab_size, config.text.embeddings) == (128_256, 128_264)
+    assert config.image_token_index == 128_256
+    assert config.cross_vision is not None
+    assert config.cross_vision.shape_number((2, 2)) == 6
+    assert ModelConfig.from_hf(config.to_hf()) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "vision", "problem"),
+    [
+        ({"cross_attention_layers": [1, 4]}, {}, "cross_attention_layers has 4"),
+        ({"cross_attention_layers": []}, {}, "needs them"),
+        ({"model_type": "llama"}, {}, "cross_attention_layers"),
+        ({"tie_word_embeddings": True}, {}, "an embedding and no output"),
+        ({"head_dim": 8}, {}, "must be hidden_size 64"),
+        ({}, {"vision_output_dim": 100}, "vision_output_dim 100 must be"),
+        ({}, {"intermediate_layers_indices": [3, 7, 15, 23, 32]}, "must be among the 32 layers"),
+        ({}, {"supported_aspect_ratios": [[1, 5]]}, "have more than 4 tiles"),
+        ({}, {"hidden_act": "silu"}, "hidden_act is 'silu': only 'gelu'"),
+        ({}, {"depth": 3}, "config key 'depth'"),
+    ],
+)
+def test_other_cross_attention_is_refused(
+    text: dict[str, Any], vision: dict[str, Any], problem: str
+) -> None:
+    values = {
+        "model_type": "mllama",
+        "text_config": {**CROSS_TEXT, **text},
+        "vision_config": vision,
+    }
+    with pytest.raises(ConfigError, match=problem):
+        ModelConfig.from_hf(values)
+
+
+def test_cross_attention_and_its_encoder_need_each_other() -> None:
+    with pytest.raises(ConfigError, match="need each other"):
+        ModelConfig(TextConfig.from_hf(CROSS_TEXT))
+    with pytest.raises(ConfigError, match="only 'mllama_text_model' has such layers"):
+        TextConfig(cross_attention_layers=(1,))

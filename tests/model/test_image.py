@@ -74,6 +74,15 @@ def test_several_tiles_are_followed_by_the_whole_picture() -> None:
     assert np.abs(rebuild(tiles[-1:], Size(1, 1)) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("size", [Size(40, 1), Size(1, 40), Size(1, 1)])
+def test_a_column_or_row_of_pixels_is_what_stands_there(size: Size) -> None:
+    picture = noise(2, 100) if size.height > 1 else noise(100, 2)
+    pixels_3HW = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    expected = np.rint(triangle_resize(np.asarray(picture), *size))
+    resized = resize(pixels_3HW, size).permute(1, 2, 0).numpy().astype(float)
+    assert np.abs(resized - expected).max() <= 1
+
+
 def test_one_tile_stands_alone() -> None:
     tiles, grid = NEVER_ENLARGED(noise(16, 12))
     assert grid == (1, 1)

@@ -26,6 +26,8 @@ PUBLISHED = {
     "llama-3.1-405b": (405.9, 405.9),
     "llama-3.2-1b": (1.236, 1.236),
     "llama-3.2-3b": (3.21, 3.21),
+    "llama-3.2-11b-vision": (10.67, 9.775),
+    "llama-3.2-90b-vision": (88.59, 87.67),
     "llama-3.3-70b": (70.55, 70.55),
     "llama-4-scout": (108.6, 17.2),
     "llama-4-maverick": (401.6, 17.2),
@@ -51,6 +53,17 @@ def test_the_cache_of_a_dense_model_grows_with_the_context() -> None:
     assert told.cache_bytes == 16 * 2**30  # 32 layers x 8 heads x 128 x keys and values x 2 bytes
     assert told.experts == 0
     assert set(told.layers) == {"global (RoPE), dense"}
+
+
+def test_images_have_a_cache_of_their_own() -> None:
+    """Eight layers look at images and hold none of the text's tokens."""
+    told = describe("llama-3.2-11b-vision", torch.bfloat16, 131_072)
+    assert told.cache_bytes == 16 * 2**30  # as llama-3.1-8b, of which the text's layers are
+    assert told.features_per_image == 4 * (40 * 40 + 1)
+    assert told.cache_bytes_per_image == 8 * told.features_per_image * 8 * 128 * 2 * 2
+    assert told.parameters == 10_670_220_835  # as published
+    assert told.layers[3] == "images (cross-attention), dense"
+    assert told.layers[4] == "global (RoPE), dense"
 
 
 def test_a_tenth_of_the_memory_is_left_free() -> None:

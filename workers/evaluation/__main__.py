@@ -51,6 +51,12 @@ def _options(argv: Sequence[str]) -> Any:
 
 
 def _load_engine(settings: Settings) -> Engine:
+    if settings.engine_url:
+        from workers.remote import RemoteEngine
+
+        remote = RemoteEngine.from_settings(settings)
+        remote.profile = {**remote.profile, "regions": False}
+        return remote
     import torch
 
     import model

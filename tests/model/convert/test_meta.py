@@ -192,3 +192,13 @@ def test_a_broken_file_is_named(
 
 def test_the_fixture_is_what_the_config_says(make_model: Any) -> None:
     assert make_model(DENSE).config == ModelConfig.from_hf(DENSE)
+
+
+def test_llama_3_2_vision_is_refused_by_name(
+    make_model: Any, meta_state: Any, write_meta: Any, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    params = {**PARAMS, "vision_num_cross_attention_layers": 2}
+    folder = write_meta(meta_state(make_model(DENSE)), params, tmp_path / "meta")
+    assert main(["convert", str(folder), str(tmp_path / "out")]) == 2
+    assert "holds Llama 3.2 Vision" in capsys.readouterr().err
