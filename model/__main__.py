@@ -22,14 +22,26 @@ from PIL import Image
 from model.checkpoint import CheckpointError
 from model.config import ConfigError
 from model.describe import Description, Place, describe
-from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
+from model.engine import (
+    Continuation,
+    Engine,
+    EngineError,
+    choose_cache_dtype,
+    choose_device,
+    choose_dtype,
+    load,
+)
 from model.experts import expert_use, plot, table
 from model.image import ImageConfigError
+from model.pages import CACHE_DTYPES
+from model.prefixes import PrefixStore
 from model.progress import Progress
 from model.prompt import Part, PromptError
+from model.readings import Prefix
 from model.sample import SamplingError
 from model.tokenizer import TokenizerError
 
+REMEMBERED_BYTES = 10 * 2**30  #: that --remember keeps, in memory and in its folder
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 KNOWN_ERRORS = (
@@ -77,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_generate(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
     started = time.monotonic()
-    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    prefix = _prefill(engine, arguments)
     read = time.monotonic()
     text = engine.generate(
         prefix,
@@ -98,7 +110,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 def run_score(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
-    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    prefix = _prefill(engine, arguments)
     asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
     scores = engine.score(prefix, asked, Progress("scoring", in_tokens))
     results = [
@@ -113,7 +125,8 @@ def run_score(arguments: argparse.Namespace) -> None:
 
 def run_describe(arguments: argparse.Namespace) -> None:
     dtype = choose_dtype(arguments.dtype, choose_device(arguments.device))
-    description = describe(arguments.folder, dtype, arguments.context)
+    cache_dtype = choose_cache_dtype(arguments.cache_dtype, dtype)
+    description = describe(arguments.folder, dtype, arguments.context, cache_dtype)
     if arguments.json:
         return _say_json(description.as_json())
     return _say(_description_lines(description))
@@ -202,6 +215,10 @@ def _verb(
     verb.set_defaults(run=run)
     verb.add_argument("folder", type=Path, metavar="FOLDER", help=folder)
     verb.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    verb.add_argument(
+        "--cache-dtype", default="auto", metavar="DTYPE",
+        help=f"of what was read: auto (as computed), {', '.join(CACHE_DTYPES)}",
+    )  # fmt: skip
     verb.add_argument("--device", default="auto", help="auto, cpu or cuda")
     verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return verb
@@ -216,6 +233,10 @@ def _add_reading(verb: argparse.ArgumentParser) -> None:
         "--image", type=Path, action="append", default=[], metavar="FILE",
         help="image read before the prompt, after the documents; repeatable",
     )  # fmt: skip
+    verb.add_argument(
+        "--remember", type=Path, metavar="FOLDER",
+        help="keep what was read in files there, and read nothing twice",
+    )  # fmt: skip
 
 
 def _positive(word: str) -> int:
@@ -226,7 +247,29 @@ def _positive(word: str) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> Engine:
-    return load(arguments.folder, arguments.dtype, arguments.device)
+    return load(
+        arguments.folder,
+        arguments.dtype,
+        arguments.device,
+        cache_dtype=arguments.cache_dtype,
+        prefixes=_store(arguments),
+    )
+
+
+def _store(arguments: argparse.Namespace) -> PrefixStore | None:
+    if arguments.remember is None:
+        return None
+    try:
+        return PrefixStore(REMEMBERED_BYTES, arguments.remember, REMEMBERED_BYTES)
+    except OSError as error:
+        raise InputError(f"--remember {arguments.remember}: {error.strerror}") from None
+
+
+def _prefill(engine: Engine, arguments: argparse.Namespace) -> Prefix:
+    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    if engine.prefixes is not None:
+        engine.prefixes.flush()
+    return prefix
 
 
 def _parts(arguments: argparse.Namespace) -> list[Part]:
@@ -287,7 +330,8 @@ def _description_lines(d: Description) -> str:
         f"vocabulary   {d.vocabulary:,} tokens",
         f"context      {d.context_length:,} tokens",
         f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
-        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in {d.dtype}",
+        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in "
+        f"{d.cache_dtype}",
         *([_image_line(d)] if d.features_per_image else []),
         *(f"here         {_place_line(place)}" for place in d.devices),
         f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
@@ -298,6 +342,12 @@ def _description_lines(d: Description) -> str:
         last = place + len(list(same)) - 1
         lines.append(f"  {place}-{last}: {kind}" if last > place else f"  {place}: {kind}")
         place = last + 1
+    lines.append(f"cache by context, in {d.cache_dtype}; in brackets if all layers held everything")
+    lines += [
+        f"  {context.tokens:>10,} tokens {_mebibytes(context.cache_bytes):>15}"
+        f"  ({_mebibytes(context.cache_bytes_in_full)})"
+        for context in d.contexts
+    ]
     return "\n".join(lines) + "\n"
 
 

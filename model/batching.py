@@ -1,10 +1,10 @@
-"""Continuous batching: many readings share the steps of the model, without padding.
+"""Continuous batching: many requests share the steps of the model, without padding.
 
-A reading is a generator: it yields the tokens that it wants read next and is sent what the model
+A request is a generator: it yields the tokens that it wants read next and is sent what the model
 made of them, until it returns its result. `together` runs many: each step reads the next tokens of
 as many as fit, long prompts beside single tokens of answers that are being written; one that ends
-makes room for the next. What a reading returns does not depend on those beside it. Called by
-`engine`, which knows what readings want.
+makes room for the next. What a request returns does not depend on those beside it. Called by
+`engine`, which knows what requests want.
 
 Letters: T tokens, D model width, V vocabulary.
 """
@@ -48,33 +48,33 @@ class Found(NamedTuple):
     logits_V: Tensor | None
 
 
-Reading = Generator[Wanted, Found, Result]
+Request = Generator[Wanted, Found, Result]
 
 
-def alone(reading: Reading[Result], read: Callable[[list[Wanted]], list[Found]]) -> Result:
-    """The result of one reading."""
-    [result] = together([reading], read, room=1, at_once=1)
+def alone(request: Request[Result], read: Callable[[list[Wanted]], list[Found]]) -> Result:
+    """The result of one request."""
+    [result] = together([request], read, room=1, at_once=1)
     return result
 
 
 def together(
-    readings: Iterable[Reading[Result]],
+    requests: Iterable[Request[Result]],
     read: Callable[[list[Wanted]], list[Found]],
     *,
     room: int,
     at_once: int,
     on_end: Callable[[int], None] | None = None,
 ) -> list[Result]:
-    """The results, in order. A step has at most `room` tokens, unless one reading alone wants more;
-    at most `at_once` readings, and with them their caches, are alive. `on_end` is told how many
+    """The results, in order. A step has at most `room` tokens, unless one request alone wants more;
+    at most `at_once` requests, and with them their caches, are alive. `on_end` is told how many
     have ended; if it raises, all end there."""
-    waiting = iter(enumerate(readings))
-    wants: dict[int, tuple[Reading[Result], Wanted]] = {}
+    waiting = iter(enumerate(requests))
+    wants: dict[int, tuple[Request[Result], Wanted]] = {}
     results: dict[int, Result] = {}
 
-    def go_on(number: int, reading: Reading[Result], found: Found | None) -> None:
+    def go_on(number: int, request: Request[Result], found: Found | None) -> None:
         try:
-            wants[number] = reading, next(reading) if found is None else reading.send(found)
+            wants[number] = request, next(request) if found is None else request.send(found)
         except StopIteration as end:
             wants.pop(number, None)
             results[number] = end.value

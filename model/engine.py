@@ -16,21 +16,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.batching import Found, Piece, Reading, Result, Wanted, alone, together
+from model.batching import Found, Piece, Request, Result, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
 from model.cross_image import CrossImageProcessor
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
+from model.pages import CACHE_DTYPES
+from model.prefixes import Identity, PrefixStore, pixel_hash
 from model.products import computes_bfloat16
 from model.prompt import Part, Prompt, ask, open_turn, reply
+from model.readings import Prefix
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import IMAGE, PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
@@ -63,42 +67,34 @@ class CheckpointMismatch(EngineError):
     """The files of a checkpoint contradict each other; the message names them."""
 
 
-class Prefix:
-    """A prefilled prompt: what the model remembers of it. A value that only `clone` copies."""
-
-    def __init__(self, cache: Cache, last_D: Tensor) -> None:
-        self.cache = cache
-        self.last_D = last_D  #: what predicts the token after the prefix
-
-    @property
-    def length(self) -> int:
-        """Tokens read."""
-        return self.cache.length
-
-    @property
-    def nbytes(self) -> int:
-        return self.cache.nbytes
-
-    def clone(self) -> Prefix:
-        return Prefix(self.cache.clone(), self.last_D.clone())
-
-
 def load(
     folder: str | Path,
     dtype: str = "auto",
     device: str = "auto",
     *,
+    cache_dtype: str = "auto",
+    prefixes: PrefixStore | None = None,
     piece_tokens: int = PIECE_TOKENS,
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
 
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
-    is the GPU if there is one. A folder of weights without a tokenizer.json gives `logits` and
-    nothing else.
+    is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
+    "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
+    memory of bfloat16. With `prefixes`, what prompts have in common is read once. A folder of
+    weights without a tokenizer.json gives `logits` and nothing else.
     """
     chosen_device = choose_device(device)
-    transformer = load_transformer(folder, choose_dtype(dtype, chosen_device), chosen_device)
-    engine = Engine(Path(folder), transformer, piece_tokens=piece_tokens)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
+    transformer = load_transformer(folder, chosen_dtype, chosen_device)
+    engine = Engine(
+        Path(folder),
+        transformer,
+        cache_dtype=kept_dtype,
+        prefixes=prefixes,
+        piece_tokens=piece_tokens,
+    )
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
     return engine
@@ -112,15 +108,19 @@ class Engine:
         folder: Path,
         transformer: Transformer,
         *,
+        cache_dtype: torch.dtype | None = None,  #: None: that of the weights
+        prefixes: PrefixStore | None = None,
         piece_tokens: int = PIECE_TOKENS,
     ) -> None:
         self.folder = folder
+        self.prefixes = prefixes
         self.piece_tokens = piece_tokens
         self.profile: Mapping[str, Any] = _read_profile(folder)
         self._transformer = transformer.eval()
         self._text = transformer.config.text
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
+        self._cache_dtype = cache_dtype or weight.dtype
 
     def prepare(self) -> None:
         """Read what text and images need now, so that a wrong folder is told at once."""
@@ -160,6 +160,11 @@ class Engine:
         return str(self._dtype).removeprefix("torch.")
 
     @property
+    def cache_dtype(self) -> str:
+        """How keys and values of what was read are kept: a name among `CACHE_DTYPES`."""
+        return next(name for name, dtype in CACHE_DTYPES.items() if dtype == self._cache_dtype)
+
+    @property
     def device(self) -> str:
         return str(self._device)
 
@@ -197,12 +202,9 @@ class Engine:
         """Reads text and images, the beginning of a user's turn.
 
         `on_progress` gets the tokens read and their total, before the first piece and after each;
-        if it raises, reading ends there.
+        if it raises, reading ends there. What the engine's `prefixes` know counts as read.
         """
-        prompt = open_turn(parts, self.tokenizer, self.image_processor)
-        self._require_room(len(prompt.token_ids))
-        cache = Cache(self._text, 1, self._dtype, self._device)
-        return Prefix(cache, self._read(cache, prompt, on_progress))
+        return self._alone(self._open(parts, on_progress))
 
     @torch.inference_mode()
     def score(
@@ -216,16 +218,7 @@ class Engine:
         A string continues the user's turn. Of (question, answer) the question ends that turn and
         only the answer counts. `on_progress` works as in `prefill`.
         """
-        rows = self._rows(prefix, continuations)
-        report = on_progress or _ignore
-        total, done = sum(len(row.token_ids) for row in rows), 0
-        scores = [0.0] * len(continuations)
-        for row in rows:
-            report(done, total)
-            self._score_row(prefix, row, scores)
-            done += len(row.token_ids)
-        report(done, total)
-        return scores
+        return self._alone(self._scores(prefix, continuations, on_progress))
 
     @torch.inference_mode()
     def generate(
@@ -247,9 +240,7 @@ class Engine:
         each bit of text as it is written; if it raises, writing ends there.
         """
         sampling = Sampling(temperature, top_p, seed)
-        return alone(
-            self._write(prefix, prompt, max_tokens, sampling, allowed, on_token), self._read_wanted
-        )
+        return self._alone(self._write(prefix, prompt, max_tokens, sampling, allowed, on_token))
 
     @torch.inference_mode()
     def prefill_many(
@@ -286,23 +277,26 @@ class Engine:
         """As `generate` of each pair of a prefix, or of parts to read, and a prompt. Prompts are
         read in the steps in which other answers are written; `on_end` as in `prefill_many`."""
         sampling = Sampling(temperature, top_p, seed)
-        writings = [self._write(*pair, max_tokens, sampling, allowed) for pair in asked]
-        return self._together(writings, on_end)
+        requests = [self._write(*pair, max_tokens, sampling, allowed) for pair in asked]
+        return self._together(requests, on_end)
+
+    def _alone(self, request: Request[Result]) -> Result:
+        return alone(request, self._read_wanted)
 
     def _together(
-        self, readings: Sequence[Reading[Result]], on_end: OnProgress | None
+        self, requests: Sequence[Request[Result]], on_end: OnProgress | None
     ) -> list[Result]:
         report = on_end or _ignore
         return together(
-            readings,
+            requests,
             self._read_wanted,
             room=self.piece_tokens,
             at_once=AT_ONCE,
-            on_end=lambda ended: report(ended, len(readings)),
+            on_end=lambda ended: report(ended, len(requests)),
         )
 
     def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
-        """What several readings want, in one pass; one after another with cross-attention."""
+        """What several requests want, in one pass; one after another with cross-attention."""
         if len(wanted) == 1 or self._transformer.config.cross_vision is not None:
             parts = [self._read_alone(each) for each in wanted]
         else:
@@ -345,27 +339,72 @@ class Engine:
         logits_xV: Tensor = self._transformer.unembed(h_xD)
         return logits_xV.index_fill(-1, self._unspeakable, -torch.inf)
 
-    def _open(self, parts: Sequence[Part]) -> Reading[Prefix]:
+    def _open(
+        self, parts: Sequence[Part], on_progress: OnProgress | None = None
+    ) -> Request[Prefix]:
         prompt = open_turn(parts, self.tokenizer, self.image_processor)
         self._require_room(len(prompt.token_ids))
-        cache, last_D = Cache(self._text, 1, self._dtype, self._device), torch.empty(0)
-        for piece in self._pieces(prompt):
-            found = yield Wanted(piece, self._layout(cache.length, len(piece.token_ids)), cache)
-            last_D = found.h_TD[-1].clone()
-        return Prefix(cache, last_D)
+        if self.prefixes is not None:
+            return (yield from self._go_on(self.prefixes, prompt, on_progress))
+        prefix = self._nothing_read()
+        yield from self._read(prefix, prompt, on_progress)
+        return prefix
+
+    def _go_on(
+        self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None
+    ) -> Request[Prefix]:
+        """Reads what the store does not know, and lets it know where each piece ended."""
+        identity = self._identity(prompt)
+        known = store.find(identity, self._device)
+        after = known[-1].clone() if known else self._nothing_read()
+        yield from self._read(
+            after, prompt, on_progress, keep=lambda prefix: known.append(prefix.clone())
+        )
+        store.keep(identity, known)
+        return known[-1].clone()
+
+    def _nothing_read(self) -> Prefix:
+        return Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
+
+    def _read(
+        self,
+        after: Prefix,
+        prompt: Prompt,
+        on_progress: OnProgress | None = None,
+        keep: Callable[[Prefix], None] | None = None,
+    ) -> Request[None]:
+        """Adds the rest of the prompt to a prefix that holds its beginning, in place, piece by
+        piece; `keep` is given the prefix after each, and may keep a clone."""
+        report, end_piece = on_progress or _ignore, keep or _forget
+        total = len(prompt.token_ids)
+        for piece in self._pieces(prompt, after.length):
+            report(after.length, total)
+            layout = self._layout(after.length, len(piece.token_ids))
+            found = yield Wanted(piece, layout, after.cache)
+            after.last_D = found.h_TD[-1].clone()
+            end_piece(after)
+        report(after.length, total)
 
     def _scores(
-        self, before: Prefix | Sequence[Part], continuations: Sequence[Continuation]
-    ) -> Reading[list[float]]:
+        self,
+        before: Prefix | Sequence[Part],
+        continuations: Sequence[Continuation],
+        on_progress: OnProgress | None = None,
+    ) -> Request[list[float]]:
         prefix = before if isinstance(before, Prefix) else (yield from self._open(before))
+        rows, report = self._rows(prefix, continuations), on_progress or _ignore
+        total, done = sum(len(row.token_ids) for row in rows), 0
         scores = [0.0] * len(continuations)
-        for row in self._rows(prefix, continuations):
+        for row in rows:
+            report(done, total)
             h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
             if row.token_ids:
                 piece, layout = Piece(row.token_ids), row.layout(prefix.length, self._device)
                 found = yield Wanted(piece, layout, prefix.cache, extend_cache=False)
                 h_ED = torch.cat([h_ED, found.h_TD])
             self._add_scores(h_ED, row, scores)
+            done += len(row.token_ids)
+        report(done, total)
         return scores
 
     def _write(
@@ -376,7 +415,7 @@ class Engine:
         sampling: Sampling,
         allowed: Allowed | None,
         on_token: Callable[[str], None] | None = None,
-    ) -> Reading[str]:
+    ) -> Request[str]:
         after = before.clone() if isinstance(before, Prefix) else (yield from self._open(before))
         generator = sampling.generator()
         choices, max_tokens = self._constraint(allowed, max_tokens)
@@ -402,7 +441,7 @@ class Engine:
         text.write(stream.flush())
         return text.all
 
-    def _predict(self, after: Prefix, unread: Sequence[int]) -> Reading[Tensor]:
+    def _predict(self, after: Prefix, unread: Sequence[int]) -> Request[Tensor]:
         """Lengthens a prefix in place, a clone, by these tokens; the logits after them."""
         logits_V = None
         for start in range(0, len(unread), self.piece_tokens):
@@ -412,35 +451,35 @@ class Engine:
             after.last_D, logits_V = found.h_TD[-1].clone(), found.logits_V
         return logits_V if logits_V is not None else self._spoken(after.last_D)
 
-    def _read(self, cache: Cache, prompt: Prompt, on_progress: OnProgress | None = None) -> Tensor:
-        """Adds the prompt to the cache piece by piece; what it returns predicts the next token."""
-        report = on_progress or _ignore
-        done, total = 0, len(prompt.token_ids)
-        last_D = torch.empty(0)
-        for piece in self._pieces(prompt):
-            report(done, total)
-            layout = self._layout(cache.length, len(piece.token_ids))
-            view = self._view(piece, cache.gaze)
-            h_BTD = self._transformer(self._embed(piece), layout, cache, view=view)
-            last_D = h_BTD[0, -1].clone()
-            done += len(piece.token_ids)
-        report(done, total)
-        return last_D
+    def _identity(self, prompt: Prompt) -> Identity:
+        return Identity(self._reader, prompt.token_ids, dict(self._pixels(prompt)))
+
+    def _pixels(self, prompt: Prompt) -> Iterator[tuple[int, bytes]]:
+        """The places from which on pixels matter, and a hash of these: the first token of each
+        tile, or the one that stands for an image."""
+        config = self._transformer.config
+        if prompt.tiles_N3SS is None:
+            return
+        ids = enumerate(prompt.token_ids)
+        places = [place for place, token_id in ids if token_id == config.image_token_index]
+        if config.vision is not None:
+            starts = places[:: config.vision.tokens_per_tile]
+            yield from zip(starts, map(pixel_hash, prompt.tiles_N3SS), strict=True)
+        else:
+            for place, image in zip(places, _images(prompt, len(places)), strict=True):
+                yield place, str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
+
+    @cached_property
+    def _reader(self) -> str:
+        """All that decides what is remembered of a prompt."""
+        config = json.dumps(self._transformer.config.to_hf(), sort_keys=True)
+        return "\n".join([self.weights_sha256, config, self.dtype, self.cache_dtype])
 
     def _rows(self, prefix: Prefix, continuations: Sequence[Continuation]) -> list[Row]:
         rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
         longest = max((len(branch) for row in rows for branch in row.branches), default=0)
         self._require_room(prefix.length, longest)
         return rows
-
-    def _score_row(self, prefix: Prefix, row: Row, scores: list[float]) -> None:
-        h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
-        if row.token_ids:
-            x_BTD = self._embed(Piece(row.token_ids, None))
-            layout = row.layout(prefix.length, self._device)
-            h_BTD = self._transformer(x_BTD, layout, prefix.cache, extend_cache=False)
-            h_ED = torch.cat([h_ED, h_BTD[0]])
-        self._add_scores(h_ED, row, scores)
 
     def _add_scores(self, h_ED: Tensor, row: Row, scores: list[float]) -> None:
         """Adds to each continuation's score what this row knows; unembeds only what is asked."""
@@ -478,18 +517,20 @@ class Engine:
         stop = sorted(self.tokenizer.stop_ids)
         return lambda written: choices.after(written, stop), choices.longest
 
-    def _pieces(self, prompt: Prompt) -> Iterator[Piece]:
-        """Cuts a prompt into pieces to read at once; a tile is never cut in two."""
+    def _pieces(self, prompt: Prompt, start: int = 0) -> Iterator[Piece]:
+        """Cuts a prompt, from its token `start` on, into pieces to read at once; a tile is never
+        cut in two."""
         if self._transformer.config.cross_vision is not None:
-            yield from self._pieces_beside_images(prompt)
+            yield from self._pieces_beside_images(prompt, start)
             return
         vision = self._transformer.config.vision
         tile = vision.tokens_per_tile if vision else 1
         image_token = self._transformer.config.image_token_index if vision else -1
         ids, tiles_N3SS, _ = prompt
         _require_tiles(ids.count(image_token), tile, tiles_N3SS)
-        start, first_tile, features = 0, 0, 0
-        for end, token_id in enumerate(ids, start=1):
+        features = ids[:start].count(image_token)
+        first_tile = features // tile
+        for end, token_id in enumerate(ids[start:], start=start + 1):
             features += token_id == image_token
             is_full = end - start >= self.piece_tokens and features % tile == 0
             if is_full or end == len(ids):
@@ -498,13 +539,14 @@ class Engine:
                 yield Piece(ids[start:end], some if last_tile > first_tile else None)
                 start, first_tile = end, last_tile
 
-    def _pieces_beside_images(self, prompt: Prompt) -> Iterator[Piece]:
+    def _pieces_beside_images(self, prompt: Prompt, start: int) -> Iterator[Piece]:
         """The same where one token stands for an image, which is encoded with its piece."""
         image_token = self._transformer.config.image_token_index
         images = _images(prompt, prompt.token_ids.count(image_token))
+        images = islice(images, prompt.token_ids[:start].count(image_token), None)
         piece: list[int] = []
         seen: list[Tiles] = []
-        for token_id in prompt.token_ids:
+        for token_id in prompt.token_ids[start:]:
             piece.append(token_id)
             if token_id == image_token:
                 seen.append(next(images))
@@ -574,6 +616,10 @@ def _anything(written: Sequence[int]) -> None:
 
 def _ignore(done: int, total: int) -> None:
     """Nobody watches."""
+
+
+def _forget(prefix: Prefix) -> None:
+    """Nobody keeps prefixes."""
 
 
 def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:
@@ -650,6 +696,17 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise EngineError(f"dtype {dtype!r} is not known: use auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]
+
+
+def choose_cache_dtype(cache_dtype: str, dtype: torch.dtype) -> torch.dtype:
+    """`dtype` is what is computed in, and what "auto" means."""
+    if cache_dtype == "auto":
+        return dtype
+    if cache_dtype not in CACHE_DTYPES:
+        raise EngineError(
+            f"cache dtype {cache_dtype!r} is not known: use auto, {', '.join(CACHE_DTYPES)}"
+        )
+    return CACHE_DTYPES[cache_dtype]
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import model
-from model.batching import Found, Piece, Reading, Wanted, together
+from model.batching import Found, Piece, Request, Wanted, together
 from model.cache import Cache
 from model.engine import AT_ONCE, ContextOverflow, Continuation
 from model.prompt import Part
@@ -40,6 +40,17 @@ def test_prompts_read_together_are_remembered_as_each_alone(engine: model.Engine
         assert engine.score(together_, ASKED) == pytest.approx(
             engine.score(alone, ASKED), abs=TOLERANCE
         )
+
+
+def test_prompts_read_together_are_kept_for_later(tiny_checkpoint: Path) -> None:
+    engine = model.load(
+        tiny_checkpoint, "float32", "cpu", prefixes=model.PrefixStore(2**24), piece_tokens=24
+    )
+    engine.prefill_many(PROMPTS[:3])
+    for parts in PROMPTS[:3]:
+        told: list[tuple[int, int]] = []
+        prefix = engine.prefill(parts, lambda *done, told=told: told.append(done))
+        assert told == [(prefix.length, prefix.length)], "nothing was left to read"
 
 
 def test_scores_of_many_are_those_of_each(engine: model.Engine) -> None:
@@ -96,7 +107,7 @@ def test_progress_counts_those_that_ended(engine: model.Engine) -> None:
 
 
 class Steps:
-    """A model that remembers how many tokens of how many readings each step had."""
+    """A model that remembers how many tokens of how many requests each step had."""
 
     def __init__(self) -> None:
         self.sizes: list[list[int]] = []
@@ -111,7 +122,7 @@ def cache(engine: model.Engine) -> Cache:
     return Cache(engine._text, 1, torch.float32, "cpu")
 
 
-def reading(name: str, lengths: list[int], cache: Cache) -> Reading[str]:
+def request(name: str, lengths: list[int], cache: Cache) -> Request[str]:
     for length in lengths:
         yield Wanted(Piece([0] * length), Layout.consecutive(0, length), cache)
     return name
@@ -119,14 +130,14 @@ def reading(name: str, lengths: list[int], cache: Cache) -> Reading[str]:
 
 def test_steps_are_filled_and_the_oldest_never_waits(cache: Cache) -> None:
     steps = Steps()
-    readings = [
-        reading("long", [10, 10], cache),
-        reading("writes", [1, 1, 1], cache),
-        reading("huge", [12], cache),
-        reading("empty", [], cache),
-        reading("late", [2], cache),
+    requests = [
+        request("long", [10, 10], cache),
+        request("writes", [1, 1, 1], cache),
+        request("huge", [12], cache),
+        request("empty", [], cache),
+        request("late", [2], cache),
     ]
-    results = together(readings, steps, room=11, at_once=3)
+    results = together(requests, steps, room=11, at_once=3)
     assert results == ["long", "writes", "huge", "empty", "late"]
     assert steps.sizes == [[10, 1], [10, 1], [1, 2], [12]]
 
@@ -134,11 +145,11 @@ def test_steps_are_filled_and_the_oldest_never_waits(cache: Cache) -> None:
 def test_no_more_are_alive_at_once_than_allowed(cache: Cache) -> None:
     begun, alive = [], 0
 
-    def counted(name: str) -> Reading[str]:
+    def counted(name: str) -> Request[str]:
         nonlocal alive
         alive += 1
         begun.append(alive)
-        yield from reading(name, [1, 1], cache)
+        yield from request(name, [1, 1], cache)
         alive -= 1
         return name
 
