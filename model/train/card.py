@@ -10,7 +10,7 @@ import importlib.metadata
 import itertools
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ def write_profile(
             calibration[task] = {**constants, **calibration.get(task, {})}
     profile = {
         "page_images": False,
+        **framed(recipe.framings),
         "calibration": calibration,
         "skills": dict(recipe.skills),
         "limits": dict(recipe.limits),
@@ -88,6 +89,17 @@ def write_profile(
         },
     }
     write_json(folder / PROFILE, profile)
+
+
+def write_framings(folder: Path, recipe: Recipe, start: Path | None) -> None:
+    """A first profile.json, so that the checkpoint is measured on photos framed as in service."""
+    earlier = read_profile(start).get("framings", ()) if start else ()
+    write_json(folder / PROFILE, framed(recipe.framings or earlier))
+
+
+def framed(framings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The profile's entry; none where photos are asked about as they are."""
+    return {"framings": [dict(framing) for framing in framings]} if framings else {}
 
 
 def write_card(folder: Path, recipe: Recipe, measured: Measured, steps: int) -> None:

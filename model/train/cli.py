@@ -185,10 +185,11 @@ def _as_json(rows: Sequence[Recall]) -> str:
 
 def _export(run: Run, arguments: argparse.Namespace) -> None:
     """Write the checkpoint, calibrate it and write down its figures."""
-    from model.train.card import read_earlier
+    from model.train.card import read_earlier, write_framings
 
     earlier = read_earlier(arguments.out)
     run.export(arguments.out)
+    write_framings(arguments.out, run.recipe, arguments.start)
     _measure(run, arguments, earlier)
 
 

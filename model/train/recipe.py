@@ -90,6 +90,8 @@ class Recipe:
     tokenizer: TokenizerRecipe | None = None
     text: Mapping[str, Any] | None = None  #: keys of a Llama4TextConfig
     vision: Mapping[str, Any] | None = None  #: keys of a Llama4VisionConfig
+    #: Of photos, those that it is asked about beside the whole ones (`model.framings`).
+    framings: tuple[Mapping[str, Any], ...] = ()
     #: By language what the checkpoint can do and what it cannot; empty: what the first one says.
     skills: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
