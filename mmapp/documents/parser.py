@@ -254,7 +254,8 @@ def _send_page(channel: Channel, page: Page) -> None:
         edges.extend([round(edge * EDGES_PER_POINT) for edge in line.edges])
     lines = [(line.text, line.box, line.block, bool(line.edges)) for line in page.lines]
     head = (page.number, page.width, page.height, page.error, page.rotation)
-    channel.send_json({"kind": "page", "page": head, "lines": lines})
+    hidden = [(one.text, one.why, one.box) for one in page.hidden]
+    channel.send_json({"kind": "page", "page": head, "lines": lines, "hidden": hidden})
     channel.send(edges.tobytes())
 
 

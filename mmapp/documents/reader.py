@@ -38,7 +38,7 @@ from mmapp.documents.frames import (
 from mmapp.documents.limits import Limits, plain_name, quoted
 from mmapp.documents.sniff import sniff
 from mmapp.errors import MmappError, ParseCrash, ParseTimeout
-from mmapp.types import Box, Document, Line, MediaType, Page
+from mmapp.types import Box, Document, HiddenText, Hiding, Line, MediaType, Page
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
@@ -306,7 +306,11 @@ def _page(answer: dict[str, Any], blob: bytes, points: _Points) -> Page:
         edges_at = tuple(map(points.__getitem__, edges[start:end]))
         lines.append(Line(text, _box(box), edges_at, block))
         start = end
-    return Page(number, width, height, tuple(lines), error, rotation)
+    hidden = tuple(
+        HiddenText(text, Hiding(why), (x0, y0, x1, y1))
+        for text, why, (x0, y0, x1, y1) in answer["hidden"]
+    )
+    return Page(number, width, height, tuple(lines), error, rotation, hidden)
 
 
 class _Points(dict[int, float]):

@@ -26,6 +26,7 @@ from mmapp.tasks.reading import (
     Reading,
     coverage,
     described,
+    hidden,
     pages_with_words,
     proved,
 )
@@ -59,6 +60,7 @@ def summarize(
         "document": described(inputs.document),
         "summary": [proved(offered[index], pages) for index in chosen],
         "coverage": covered,
+        "hidden": hidden(inputs),
         "usage": reading.usage(),
     }
 

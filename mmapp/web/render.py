@@ -232,7 +232,8 @@ def quotes(
         f'<article class="job" data-status="succeeded">'
         f"{job_head(say, job, about)}"
         f'<div class="two"><section class="summary" aria-label="{escape(say(key))}">'
-        f"{body}{coverage(say, payload['coverage'], proved)}"
+        f"{body}{hidden_text(say, payload.get('hidden'))}"
+        f"{coverage(say, payload['coverage'], proved)}"
         f"{record_line(say, job.id, record)}</section>"
         f"{viewer(say, shown, sentences)}</div></article>"
     )
@@ -253,6 +254,22 @@ def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
         f'<li><button type="button" class="sentence" data-sentence="{number}" '
         f'data-page="{int(first)}" title="{escape(say("show_on_page", page=first))}">'
         f"{text}</button></li>"
+    )
+
+
+def hidden_text(say: Words, hidden: Mapping[str, Any] | None) -> str:
+    """The warning of words that the pages do not show; results of earlier versions have none."""
+    if not hidden or not hidden["texts"]:
+        return ""
+    lines = "".join(
+        f"<li>{escape(say('page_number', page=one['page']))} · "
+        f"{escape(say('hidden_' + one['why']))}: <q>{escape(one['text'])}</q></li>"
+        for one in hidden["texts"]
+    )
+    words = escape(say("hidden_text", count=f"{hidden['words']:,}"))
+    return (
+        f'<details class="notice problem hidden-text" role="status"><summary>{words}</summary>'
+        f"<ul>{lines}</ul></details>"
     )
 
 
