@@ -103,6 +103,15 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Words that are highlighted in an annotated PDF, and the note on them."""
+
+    page: int
+    boxes: tuple[Box, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """An uploaded file, known by its sha256."""
 

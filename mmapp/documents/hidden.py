@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from statistics import mean
 from typing import Any, Protocol
 
@@ -335,10 +335,10 @@ def _has_ink(line: Sequence[_Word], picture: Image.Image, sheet: Sheet) -> bool:
 def _gaps(line: Sequence[_Word]) -> list[Box]:
     """The blanks between neighbouring words that stand on one level."""
     found = []
-    for word, after in zip(line, line[1:], strict=False):
-        x0, y0, _, y1 = word.box
-        if after.box[0] > word.box[2] and after.first > word.end:
-            found.append((word.box[2], y0, after.box[0], y1))
+    for word, after in pairwise(line):
+        _, top, right, bottom = word.box
+        if after.box[0] > right and after.first > word.end:
+            found.append((right, top, after.box[0], bottom))
     return found
 
 

@@ -30,7 +30,7 @@ from mmapp.documents.frames import EDGES_PER_POINT, FORKED, ORDER, READY, Channe
 from mmapp.documents.limits import Limits, out_of_memory, quoted
 from mmapp.documents.pdf import Pdf
 from mmapp.errors import DocumentError, MmappError, ParseCrash
-from mmapp.types import MediaType, Page
+from mmapp.types import Mark, MediaType, Page
 
 #: The reader gives up first, so that it knows why the child ended.
 GRACE_S = 0.5
@@ -177,7 +177,12 @@ def _serve(channel: Channel) -> None:
     data = channel.receive()
     name, limits = request["name"], Limits(**request["limits"])
     try:
-        if request["page"]:
+        if request["marks"]:
+            marks = [Mark(page, boxes, note) for page, boxes, note in request["marks"]]
+            file = Pdf(name, data, request["password"], limits).annotated(marks)
+            channel.send_json({"kind": "file"})
+            channel.send(file)
+        elif request["page"]:
             pdf = Pdf(name, data, request["password"], limits)
             _send_picture(channel, images.encode(pdf.picture(request["page"], request["dpi"])))
         else:

@@ -129,6 +129,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{checkpoint}（{weights}），{dtype}，{device}，{seconds} 秒",
     ),
     "json": ("Result as JSON", "结果 JSON"),
+    "markdown": ("as Markdown", "Markdown"),
+    "annotated": ("PDF with the proofs marked", "标出依据的 PDF"),
     "link": ("Link to this job", "此任务的链接"),
     # listings
     "listings_lead": (
