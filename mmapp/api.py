@@ -1,8 +1,9 @@
 """HTTP beside the pages: health, versions, page images, the way to a job, and downloads.
 
 User files leave the process here and nowhere else: a page as a freshly encoded picture or as plain
-text, never the uploaded bytes. Refuses ids that the database does not know (404). Thin: everything
-is asked of `mmapp.jobs`. Mounted by `mmapp.web.app`; `/livez` and `/readyz` are for supervisors.
+text, or an annotated PDF, written anew and always a download. Refuses ids that the database does
+not know (404). Thin: everything is asked of `mmapp.jobs`. Mounted by `mmapp.web.app`; `/livez` and
+`/readyz` are for supervisors.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, TextIO
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from mmapp import __version__
+from mmapp import __version__, exports
 from mmapp.batches import harmless, write_results
 from mmapp.config import REPOSITORY
 from mmapp.documents.quotes import page_text
@@ -135,6 +136,15 @@ def _downloads(jobs: Jobs) -> APIRouter:
     def result(job_id: str) -> Response:
         return JSONResponse(_result_json(jobs.result(job_id)))
 
+    @router.get("/jobs/{job_id}/result.md")
+    def result_as_markdown(job_id: str) -> Response:
+        text = exports.markdown(jobs.get(job_id), jobs.result(job_id))
+        return _download(text.encode(), f"{job_id}.md", "text/markdown; charset=utf-8")
+
+    @router.get("/jobs/{job_id}/annotated.pdf")
+    def annotated(job_id: str) -> Response:
+        return _download(jobs.annotated(job_id), f"{job_id}.pdf", "application/pdf")
+
     @router.get("/batches/{batch_id}/results.csv")
     def batch_results(batch_id: str) -> Response:
         batch = jobs.batch(batch_id)
@@ -160,6 +170,14 @@ def _downloads(jobs: Jobs) -> APIRouter:
         return Response(_source_archive(), media_type="application/gzip", headers=disposition)
 
     return router
+
+
+def _download(data: bytes, name: str, media_type: str) -> Response:
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(data, media_type=media_type, headers=headers)
 
 
 def _all_results(jobs: Jobs, query: str, filters: dict[str, Any]) -> Iterator[ResultRow]:

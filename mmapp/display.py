@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mmapp.types import Batch, Job, Label, Result, Status, TaskName
+from mmapp.types import Batch, Hiding, Job, Label, Result, Status, TaskName
 
 if TYPE_CHECKING:
     from mmapp.jobs import Jobs, ResultRow
@@ -49,6 +49,17 @@ LABELS = {
     Label.REFUTED: ("✗ refuted", "bold red"),
     Label.NOT_ENOUGH_INFO: ("? not to be seen", "yellow"),
 }
+#: Why words are not shown.
+HIDING = {
+    Hiding.INVISIBLE: "painted with nothing",
+    Hiding.SAME_COLOUR: "in the colour of its ground",
+    Hiding.COVERED: "covered or cut off",
+    Hiding.TINY: "too small to be read",
+    Hiding.OFF_PAGE: "off the page",
+    Hiding.LAYER_OFF: "in a layer that is off",
+}
+#: Hidden passages that are shown.
+MOST_HIDDEN = 5
 VERDICT_STYLE = {"consistent": "bold green", "inconsistent": "bold red", "uncertain": "bold yellow"}
 CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
@@ -103,6 +114,7 @@ def _of_document(
         Text.assemble((clean(job.label), "bold"), (f"  {pages}{fact}", "dim")),
         Padding(found, (1, 0, 1, 1)),
         Padding(coverage_line(payload["coverage"]), (0, 0, 0, 2)),
+        *hidden_lines(payload.get("hidden")),
     )
 
 
@@ -135,6 +147,20 @@ def coverage_line(coverage: Mapping[str, Any]) -> Text:
         more = f" and {len(pages) - MOST_PAGES:,} more" if len(pages) > MOST_PAGES else ""
         line.append(f"; not read: p. {named}{more} ({reason})", "yellow")
     return line.append("." if every else "", "dim")
+
+
+def hidden_lines(hidden: Mapping[str, Any] | None) -> list[RenderableType]:
+    """The warning of words that the pages do not show; results of earlier versions have none."""
+    if not hidden or not hidden["texts"]:
+        return []
+    words = _count(hidden["words"], "word")
+    line = Text(f"⚠ {words} in the file that its pages do not show, left out:", "bold yellow")
+    for one in hidden["texts"][:MOST_HIDDEN]:
+        why = HIDING[Hiding(one["why"])]
+        line.append(f"\n  p. {one['page']}, {why}: “{clean(one['text'])}”", "yellow")
+    if len(hidden["texts"]) > MOST_HIDDEN:
+        line.append("\n  and more; see all with --json", "yellow")
+    return [Padding(line, (0, 0, 0, 2))]
 
 
 def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from mmapp import checkpoints, records
+from mmapp import checkpoints, exports, records
 from mmapp.broker import Broker
 from mmapp.config import Settings
 from mmapp.db import Database
@@ -478,6 +478,21 @@ class Jobs:
         if result is None:
             raise NotFound(f"Job {job_id} has no result: it {_state(job)}")
         return result
+
+    def annotated(self, job_id: str) -> bytes:
+        """The PDF that a result is about, with its evidence highlighted."""
+        result = self.result(job_id)
+        found = exports.marks(result)
+        if not found:
+            raise NotPossible(
+                f"The result of job {job_id} quotes no page; export it as Markdown or JSON"
+            )
+        document = self.document(result.payload["document"]["sha256"])
+        if document.media_type is not MediaType.PDF or document.encrypted:
+            kind = "encrypted" if document.encrypted else f"{document.media_type}, no PDF"
+            raise NotPossible(f"{document.name} is {kind}; export its result as Markdown or JSON")
+        data = self._blobs.get(document.sha256)
+        return self._open_reader().annotate(data, found, name=document.name)
 
     def results(
         self,

@@ -62,6 +62,29 @@ class Line:
     block: int = 0
 
 
+class Hiding(StrEnum):
+    """Why a page does not show words that its text layer holds."""
+
+    #: Nothing is painted: rendering mode 3, or no opacity.
+    INVISIBLE = "invisible"
+    SAME_COLOUR = "same_colour"
+    #: Something is painted above it, or it is clipped away.
+    COVERED = "covered"
+    TINY = "tiny"
+    OFF_PAGE = "off_page"
+    #: It belongs to an optional layer that is switched off.
+    LAYER_OFF = "layer_off"
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenText:
+    """Words in a PDF's text layer that the page does not show; they are in no Line."""
+
+    text: str
+    why: Hiding
+    box: Box
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page or image of a Document."""
@@ -76,6 +99,16 @@ class Page:
     error: str = ""
     #: By how many degrees a PDF page is turned clockwise when it is shown: 0, 90, 180 or 270.
     rotation: int = 0
+    hidden: tuple[HiddenText, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Words that are highlighted in an annotated PDF, and the note on them."""
+
+    page: int
+    boxes: tuple[Box, ...]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)

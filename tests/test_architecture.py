@@ -28,25 +28,28 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.documents": WORDS | {"mmapp.processes"},
     "mmapp.storage": PLAIN,
     "mmapp.records": PLAIN,
+    "mmapp.exports": PLAIN,
     "mmapp.checkpoints": PLAIN,
     "mmapp.db": WORDS | {"mmapp.processes"},
     "mmapp.broker": WORDS,
     "mmapp.jobs": WORDS
     | {"mmapp.tasks", "mmapp.db", "mmapp.storage", "mmapp.broker", "mmapp.documents"}
-    | {"mmapp.checkpoints", "mmapp.records", "mmapp.ids", "mmapp.logs"},
+    | {"mmapp.checkpoints", "mmapp.records", "mmapp.exports", "mmapp.ids", "mmapp.logs"},
     "mmapp.supervisor": {"mmapp", "mmapp.processes", "mmapp.guard"},
     "mmapp.stack": WORDS
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}
     | {"mmapp.processes", "mmapp.supervisor"},
     "mmapp.samples": PLAIN,
     "mmapp.batches": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.records"},
-    "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches"},
+    "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
     "mmapp.web": WORDS
-    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"},
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
+    | {"mmapp.exports"},
     "mmapp.display": PLAIN | {"mmapp.jobs"},
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
-    | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"},
+    | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
+    | {"mmapp.exports"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
     | {"mmapp.checkpoints"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}

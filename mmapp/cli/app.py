@@ -28,6 +28,7 @@ app.command()(doctor.doctor)
 tasks.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
+app.command()(results.export)
 app.command()(evaluate.evaluate)
 
 

@@ -1,4 +1,4 @@
-"""`mmapp results`: every past result, searched, filtered and exported."""
+"""`mmapp results` and `export`: every past result, searched, filtered and exported; one to keep."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -35,6 +36,12 @@ COLUMNS = ("job", "task", "status", "label", "created_at", "finished_at", "headl
 class Export(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
+
+
+class Form(StrEnum):
+    MARKDOWN = "markdown"
+    JSON = "json"
+    PDF = "pdf"
 
 
 def results(
@@ -87,6 +94,41 @@ def results(
         else:
             failures.say("no results; search other words, or make one: `mmapp summarize FILE`")
     return 0
+
+
+def export(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Id of a job that has a result")],
+    form: Annotated[
+        Form, typer.Option("--as", help="pdf: the document with its proofs highlighted")
+    ] = Form.MARKDOWN,
+    out: Annotated[Path | None, typer.Option(help="File to write; default: stdout")] = None,
+) -> int:
+    """Export a result as Markdown, as JSON, or as its PDF with the proofs marked."""
+    with open_jobs(read_settings()) as jobs:
+        data = _exported(jobs, job, form)
+    if out is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return 0
+    try:
+        out.write_bytes(data)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise BadInput(f"--out {out} can't be written ({reason}); give another file") from None
+    return 0
+
+
+def _exported(jobs: Jobs, job_id: str, form: Form) -> bytes:
+    from mmapp import exports
+    from mmapp.display import working
+
+    if form is Form.PDF:
+        with working("Marking the proofs"):
+            return jobs.annotated(job_id)
+    result = jobs.result(job_id)
+    if form is Form.MARKDOWN:
+        return exports.markdown(jobs.get(job_id), result).encode()
+    return (json.dumps(result_json(result), ensure_ascii=False, indent=2) + "\n").encode()
 
 
 def _day(moment: datetime | None) -> date | None:

@@ -35,6 +35,8 @@ from mmapp.processes import Process
 from mmapp.types import (
     Batch,
     Document,
+    HiddenText,
+    Hiding,
     Job,
     Line,
     Page,
@@ -781,6 +783,7 @@ def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, An
         "height": page.height,
         "rotation": page.rotation,
         "lines": [[line.text, line.box, line.edges, line.block] for line in page.lines],
+        "hidden": [[one.text, one.why, one.box] for one in page.hidden],
         "characters": sum(len(line.text) for line in page.lines),
         "error": page.error,
         "image_sha256": images[page.number - 1] if images else None,
@@ -795,6 +798,9 @@ def _page(row: Row[Any]) -> Page:
         lines=tuple(
             Line(words, None if box is None else tuple(box), tuple(edges), block)
             for words, box, edges, block in row.lines
+        ),
+        hidden=tuple(
+            HiddenText(words, Hiding(why), tuple(box)) for words, why, box in row.hidden or ()
         ),
         error=row.error,
         rotation=row.rotation,

@@ -118,6 +118,8 @@ pages = Table(
     Column("lines", PackedJson, nullable=False),
     Column("characters", Integer, nullable=False),
     Column("error", Text, nullable=False),
+    #: Words of the text layer that the page does not show; None: not looked for when stored.
+    Column("hidden", PackedJson),
     #: Blob of the page's picture, once there is one.
     Column("image_sha256", String(64)),
     CheckConstraint("number >= 1", name="number_from_1"),

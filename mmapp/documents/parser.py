@@ -30,7 +30,7 @@ from mmapp.documents.frames import EDGES_PER_POINT, FORKED, ORDER, READY, Channe
 from mmapp.documents.limits import Limits, out_of_memory, quoted
 from mmapp.documents.pdf import Pdf
 from mmapp.errors import DocumentError, MmappError, ParseCrash
-from mmapp.types import MediaType, Page
+from mmapp.types import Mark, MediaType, Page
 
 #: The reader gives up first, so that it knows why the child ended.
 GRACE_S = 0.5
@@ -177,7 +177,12 @@ def _serve(channel: Channel) -> None:
     data = channel.receive()
     name, limits = request["name"], Limits(**request["limits"])
     try:
-        if request["page"]:
+        if request["marks"]:
+            marks = [Mark(page, boxes, note) for page, boxes, note in request["marks"]]
+            file = Pdf(name, data, request["password"], limits).annotated(marks)
+            channel.send_json({"kind": "file"})
+            channel.send(file)
+        elif request["page"]:
             pdf = Pdf(name, data, request["password"], limits)
             _send_picture(channel, images.encode(pdf.picture(request["page"], request["dpi"])))
         else:
@@ -254,7 +259,8 @@ def _send_page(channel: Channel, page: Page) -> None:
         edges.extend([round(edge * EDGES_PER_POINT) for edge in line.edges])
     lines = [(line.text, line.box, line.block, bool(line.edges)) for line in page.lines]
     head = (page.number, page.width, page.height, page.error, page.rotation)
-    channel.send_json({"kind": "page", "page": head, "lines": lines})
+    hidden = [(one.text, one.why, one.box) for one in page.hidden]
+    channel.send_json({"kind": "page", "page": head, "lines": lines, "hidden": hidden})
     channel.send(edges.tobytes())
 
 

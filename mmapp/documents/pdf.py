@@ -8,10 +8,11 @@ further.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import sub
 from typing import Any
@@ -23,8 +24,10 @@ for unwanted in ("pymupdf.layout", "pymupdf4llm", "onnxruntime", "numpy"):
     sys.modules.setdefault(unwanted, None)  # type: ignore[arg-type]
 
 import pymupdf  # noqa: E402
-from PIL import Image  # noqa: E402
+from PIL import Image, ImageChops  # noqa: E402
+from pymupdf import mupdf  # noqa: E402
 
+from mmapp.documents import hidden  # noqa: E402
 from mmapp.documents.characters import clean  # noqa: E402
 from mmapp.documents.limits import Limits, quoted  # noqa: E402
 from mmapp.documents.order import Chunk, reading_order  # noqa: E402
@@ -37,12 +40,14 @@ from mmapp.errors import (  # noqa: E402
     NotFound,
     WrongPassword,
 )
-from mmapp.types import Box, Line, Page  # noqa: E402
+from mmapp.types import Box, HiddenText, Line, Mark, Page  # noqa: E402
 
 pymupdf.TOOLS.mupdf_display_errors(False)  # type: ignore[no-untyped-call]
 pymupdf.TOOLS.mupdf_display_warnings(False)  # type: ignore[no-untyped-call]
 
 POINTS_PER_INCH = 72.0
+#: Who wrote the notes of an annotated file, as viewers show it.
+NOTED_BY = "mmapp"
 #: Coordinates beyond this are nonsense; PDF's own bound for a page is 14,400.
 FARTHEST = 1_000_000.0
 #: How far, in line heights, kerning and accents may step back within a line that runs one way.
@@ -51,6 +56,13 @@ NO_MEMORY = re.compile(r"[mc]alloc .*failed|out of memory", re.IGNORECASE)
 MUPDF_NUMBER = re.compile(r"^code=\d+: ")
 #: Pages between two releases of what MuPDF keeps of fonts and images.
 PAGES_KEPT = 50
+#: Text of the page and beside it: what stands outside is told, not overlooked.
+EVERYWHERE = (-FARTHEST, -FARTHEST, FARTHEST, FARTHEST)
+TEXT_FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_MEDIABOX_CLIP
+#: Most pixels of the pictures in which hidden words are looked for.
+MAX_LOOK_PIXELS = 16_000_000
+#: What MuPDF calls painting that can cover words.
+PAINTINGS = ("fill-path", "fill-shade", "fill-image", "fill-imgmask")
 
 
 @dataclass(slots=True)
@@ -76,6 +88,7 @@ class Pdf:
             self._unlock(password)
         self.page_count = self._count_pages()
         self._characters = 0
+        self._unfolded = self._with_every_layer(data, password)
 
     def pages(self) -> Iterator[Page]:
         """Each page; one that can't be read has an error, and the rest goes on."""
@@ -114,6 +127,27 @@ class Pdf:
         size = (pixmap.width, pixmap.height)
         return Image.frombytes("RGB", size, pixmap.samples_mv, "raw", "RGB", pixmap.stride)
 
+    def annotated(self, marks: Sequence[Mark]) -> bytes:
+        """The file with each mark highlighted and its note on it; all else stays as it is."""
+        try:
+            for mark in marks:
+                page = self._document.load_page(mark.page - 1)
+                # Boxes count on the page before its rotation, as PyMuPDF wants them here.
+                quads = [pymupdf.Rect(box).quad for box in mark.boxes]  # type: ignore[no-untyped-call]
+                if quads:
+                    annotation = page.add_highlight_annot(quads)
+                    annotation.set_info(title=NOTED_BY, content=mark.note)
+                    annotation.update()
+            data: bytes = self._document.tobytes(deflate=True)
+        except MemoryError:
+            raise
+        except Exception as problem:
+            raise CorruptFile(
+                f"{quoted(self.name)} can't be annotated ({_reason(problem)}). "
+                f"Open it in a PDF viewer, save it anew, and summarize that file."
+            ) from None
+        return data
+
     def _unlock(self, password: str | None) -> None:
         if not password:
             raise EncryptedFile(
@@ -145,25 +179,134 @@ class Pdf:
             page = self._document.load_page(number - 1)
             width, height = page.rect.width, page.rect.height
             rotation = page.rotation % 360
-            text_page = page.get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
-            # Counted before the characters are unfolded to hundreds of bytes each.
-            self._characters += len(text_page.extractText())
-            self.limits.check_characters(self.name, self._characters)
             empty = Page(number, width, height, rotation=rotation)
-            lines = _lines(text_page.extractRAWDICT()["blocks"], empty)
+            blocks = self._blocks(page)
+            seen, unseen = hidden.without_hidden(blocks, _Sheet(page, self.limits.max_pixels))
+            unseen += self._in_layers(number, blocks)
+            lines = _lines(seen, empty)
         except (DocumentError, MemoryError):
             raise
         except Exception as problem:
             return Page(number, width, height, (), _reason(problem), rotation)
-        return dataclasses.replace(empty, lines=lines)
+        told = tuple(dataclasses.replace(one, box=_box(one.box)) for one in unseen)
+        return dataclasses.replace(empty, lines=lines, hidden=told)
+
+    def _blocks(self, page: Any) -> list[dict[str, Any]]:
+        text_page = page.get_textpage(clip=EVERYWHERE, flags=TEXT_FLAGS)
+        # Counted before the characters are unfolded to hundreds of bytes each.
+        self._characters += len(text_page.extractText())
+        self.limits.check_characters(self.name, self._characters)
+        blocks: list[dict[str, Any]] = text_page.extractRAWDICT()["blocks"]
+        return blocks
+
+    def _with_every_layer(self, data: bytes, password: str | None) -> Any:
+        """The file once more with all optional layers on; None where none is off."""
+        if all(layer["on"] for layer in self._document.get_ocgs().values()):
+            return None
+        unfolded = _open(self.name, data)
+        if self.encrypted:
+            unfolded.authenticate(password)
+        catalog = unfolded.pdf_catalog()
+        unfolded.xref_set_key(catalog, "OCProperties/D/BaseState", "/ON")
+        unfolded.xref_set_key(catalog, "OCProperties/D/OFF", "[]")
+        return unfolded
+
+    def _in_layers(self, number: int, blocks: list[dict[str, Any]]) -> tuple[HiddenText, ...]:
+        """The words of layers that are switched off."""
+        if self._unfolded is None:
+            return ()
+        shown = {
+            hidden.character_key(character)
+            for block in blocks
+            for line in block.get("lines", ())
+            for span in line["spans"]
+            for character in span["chars"]
+        }
+        page = self._unfolded.load_page(number - 1)
+        return tuple(hidden.layer_words(self._blocks(page), shown))
 
     def _zoom(self, page: Any, dpi: int) -> float:
-        """From the page's size, before MuPDF allocates a pixel."""
-        zoom = dpi / POINTS_PER_INCH
-        # MuPDF rounds outwards, which counts on a page that is thin.
-        while (page.width * zoom + 1) * (page.height * zoom + 1) > self.limits.max_pixels:
-            zoom *= 0.9
-        return zoom
+        return _zoom(page.width, page.height, dpi, self.limits.max_pixels)
+
+
+class _Sheet:
+    """A page as `hidden` looks at it: before its rotation, each picture made when it is needed."""
+
+    def __init__(self, page: Any, max_pixels: int) -> None:
+        self._page, self._rotation = page, page.rotation
+        turned = page.rotation % 180 != 0
+        width, height = page.rect.width, page.rect.height
+        self.width, self.height = (height, width) if turned else (width, height)
+        self._max_pixels = min(max_pixels, MAX_LOOK_PIXELS)
+        self._bare: dict[int, Image.Image] = {}
+
+    def difference(self) -> Image.Image:
+        whole = self._drawn(hidden.LOOK_DPI, with_text=True)
+        red, green, blue = ImageChops.difference(whole, self.bare(hidden.LOOK_DPI)).split()
+        return ImageChops.lighter(ImageChops.lighter(red, green), blue)
+
+    def bare(self, dpi: int) -> Image.Image:
+        if dpi not in self._bare:
+            self._bare[dpi] = self._drawn(dpi, with_text=False)
+        return self._bare[dpi]
+
+    def paintings(self) -> list[tuple[int, Box]]:
+        return self._paintings
+
+    @functools.cached_property
+    def _paintings(self) -> list[tuple[int, Box]]:
+        log = enumerate(self._page.get_bboxlog())
+        return [(place, box) for place, (kind, box) in log if kind in PAINTINGS]
+
+    def drawn(self) -> dict[tuple[str, int, int], int]:
+        return self._order
+
+    @functools.cached_property
+    def _order(self) -> dict[tuple[str, int, int], int]:
+        return {
+            hidden.character_key({"c": chr(code), "origin": origin}): span["seqno"]
+            for span in self._page.get_texttrace()
+            for code, _, origin, _ in span["chars"]
+        }
+
+    @functools.cached_property
+    def _list(self) -> Any:
+        """What MuPDF draws, interpreted once."""
+        self._page.set_rotation(0)
+        try:
+            return self._page.get_displaylist().this
+        finally:
+            self._page.set_rotation(self._rotation)
+
+    def _drawn(self, dpi: int, *, with_text: bool) -> Image.Image:
+        zoom = _zoom(self.width, self.height, dpi, self._max_pixels)
+        area = mupdf.FzIrect(0, 0, math.ceil(self.width * zoom), math.ceil(self.height * zoom))
+        rgb = mupdf.FzColorspace(mupdf.FzColorspace.Fixed_RGB)
+        pixmap = mupdf.fz_new_pixmap_with_bbox(rgb, area, mupdf.FzSeparations(), 0)
+        mupdf.fz_clear_pixmap_with_value(pixmap, 255)
+        scale = mupdf.FzMatrix(zoom, 0, 0, zoom, 0, 0)
+        device = mupdf.fz_new_draw_device(scale, pixmap)
+        if not with_text:
+            # A device that has no function for something leaves it out.
+            device.m_internal.fill_text = None
+            device.m_internal.stroke_text = None
+        everywhere = mupdf.FzRect(mupdf.FzRect.Fixed_INFINITE)
+        mupdf.fz_run_display_list(
+            self._list, device, mupdf.FzMatrix(), everywhere, mupdf.FzCookie()
+        )
+        mupdf.fz_close_device(device)
+        samples = mupdf.fz_pixmap_samples_memoryview(pixmap)
+        size = (pixmap.w(), pixmap.h())
+        return Image.frombytes("RGB", size, samples, "raw", "RGB", pixmap.stride())
+
+
+def _zoom(width: float, height: float, dpi: int, max_pixels: int) -> float:
+    """From the page's size, before MuPDF allocates a pixel."""
+    zoom = dpi / POINTS_PER_INCH
+    # MuPDF rounds outwards, which counts on a page that is thin.
+    while (width * zoom + 1) * (height * zoom + 1) > max_pixels:
+        zoom *= 0.9
+    return zoom
 
 
 def _open(name: str, data: bytes) -> Any:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,7 @@ from mmapp.documents.frames import (
 from mmapp.documents.limits import Limits, plain_name, quoted
 from mmapp.documents.sniff import sniff
 from mmapp.errors import MmappError, ParseCrash, ParseTimeout
-from mmapp.types import Box, Document, Line, MediaType, Page
+from mmapp.types import Box, Document, HiddenText, Hiding, Line, Mark, MediaType, Page
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
@@ -129,6 +129,14 @@ class Reader:
             pictures = [blob for answer, blob in answers if answer["kind"] == "picture"]
         return pictures[0]
 
+    def annotate(self, data: bytes, marks: Sequence[Mark], *, name: str = "the PDF") -> bytes:
+        """A PDF with its marks highlighted, each with its note; for at least one mark."""
+        self._limits.check_bytes(name, len(data))
+        request = self._request(name, marks=marks)
+        with contextlib.closing(self._answers(name, request, data)) as answers:
+            files = [blob for answer, blob in answers if answer["kind"] == "file"]
+        return files[0]
+
     def warm(self) -> None:
         """Start the parser without waiting for it, so that the first file need not wait."""
         with self._lock:
@@ -160,6 +168,7 @@ class Reader:
         password: str | None = None,
         page: int = 0,
         dpi: int = 0,
+        marks: Sequence[Mark] = (),
     ) -> dict[str, Any]:
         return {
             "name": plain_name(name),
@@ -167,6 +176,7 @@ class Reader:
             "password": password,
             "page": page,
             "dpi": dpi,
+            "marks": [(mark.page, mark.boxes, mark.note) for mark in marks],
             "limits": dataclasses.asdict(self._limits),
         }
 
@@ -184,7 +194,7 @@ class Reader:
                 while (answer := channel.receive_json())["kind"] != "done":
                     if answer["kind"] == "error":
                         raise ERRORS[answer["code"]](answer["message"])
-                    has_blob = answer["kind"] in ("page", "picture")
+                    has_blob = answer["kind"] in ("page", "picture", "file")
                     yield answer, channel.receive() if has_blob else b""
             except ChannelTimeout:
                 raise ParseTimeout(
@@ -306,7 +316,11 @@ def _page(answer: dict[str, Any], blob: bytes, points: _Points) -> Page:
         edges_at = tuple(map(points.__getitem__, edges[start:end]))
         lines.append(Line(text, _box(box), edges_at, block))
         start = end
-    return Page(number, width, height, tuple(lines), error, rotation)
+    hidden = tuple(
+        HiddenText(text, Hiding(why), (x0, y0, x1, y1))
+        for text, why, (x0, y0, x1, y1) in answer["hidden"]
+    )
+    return Page(number, width, height, tuple(lines), error, rotation, hidden)
 
 
 class _Points(dict[int, float]):

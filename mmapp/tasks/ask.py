@@ -41,6 +41,7 @@ from mmapp.tasks.reading import (
     Reading,
     coverage,
     described,
+    hidden,
     pages_with_words,
     proved,
 )
@@ -113,6 +114,7 @@ def ask(
         "probability": round(probability, 4),
         "scores": {"model": round(best.margin, 4), "words": round(best.z, 4)},
         "coverage": covered,
+        "hidden": hidden(inputs),
         "usage": {**reading.usage(), "passages": len(offered)},
     }
 

@@ -25,12 +25,15 @@ from mmapp.tasks import prompts
 from mmapp.tasks.inputs import DocumentInput
 from mmapp.tasks.paragraphs import Span
 from mmapp.tasks.portions import Portion, portions, room_for_text
-from mmapp.tasks.sentences import Sentence, joined
+from mmapp.tasks.sentences import Sentence, joined, word_count
 from mmapp.types import Continuation, Document, Engine, Page, Progress, ReportProgress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+#: Hidden passages that a payload tells, and characters of each.
+MOST_HIDDEN = 50
+HIDDEN_CHARACTERS = 300
 NO_TEXT_LAYER = "no text layer; text in pictures is not read yet"
 #: Tokens of a page picture where the profile does not say: Llama 4's 16 tiles and their overview,
 #: 144 tokens each, and the marks between them.
@@ -219,6 +222,27 @@ def coverage(
     failed = _failed_pages(inputs, {page.page.number for page in with_words}, report)
     pages = len(inputs.pages)
     return {"pages": pages, "read": pages - len(failed), "ocr": 0, "failed": failed}
+
+
+def hidden(inputs: DocumentInput) -> dict[str, Any]:
+    """The words that the pages do not show: how many, and the first `MOST_HIDDEN` passages.
+
+    The reader keeps them out of the lines, so no prompt and no quote has them.
+    """
+    found = [(page.number, one) for page in inputs.pages for one in page.hidden]
+    return {
+        "words": sum(word_count(one.text) for _, one in found),
+        "pages": sorted({number for number, _ in found}),
+        "texts": [
+            {
+                "page": number,
+                "text": one.text[:HIDDEN_CHARACTERS],
+                "why": one.why,
+                "box": list(one.box),
+            }
+            for number, one in found[:MOST_HIDDEN]
+        ],
+    }
 
 
 def _failed_pages(

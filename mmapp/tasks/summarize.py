@@ -33,6 +33,7 @@ from mmapp.tasks.reading import (
     Reading,
     coverage,
     described,
+    hidden,
     pages_with_words,
     proved,
 )
@@ -94,6 +95,7 @@ def summarize(
         "document": described(inputs.document),
         "summary": [proved(offered[index], pages) for index in chosen],
         "coverage": covered,
+        "hidden": hidden(inputs),
         "usage": reading.usage(),
     }
 

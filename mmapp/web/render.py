@@ -16,7 +16,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from mmapp.documents.quotes import shown_box
-from mmapp.types import Batch, Document, Job, Label, Listing, Page, Progress, Status, TaskName
+from mmapp.exports import QUOTES_OF
+from mmapp.types import (
+    Batch,
+    Document,
+    Job,
+    Label,
+    Listing,
+    MediaType,
+    Page,
+    Progress,
+    Status,
+    TaskName,
+)
 from mmapp.web.words import LANGUAGES, Language, Words
 
 PAGES: tuple[str, ...] = ("documents", "listings", "batch", "results")
@@ -177,7 +189,8 @@ def unfinished(say: Words, job: Job, about: str = "") -> str:
     return f'<article class="job" data-status="{job.status.value}">{head}{body}</article>'
 
 
-def record_line(say: Words, job_id: str, record: Mapping[str, Any]) -> str:
+def record_line(say: Words, job_id: str, record: Mapping[str, Any], *, is_pdf: bool = False) -> str:
+    """What made a result, and the forms in which it can be had; `is_pdf`: also annotated."""
     durations = record.get("durations_s") or {}
     line = say(
         "record_line",
@@ -187,17 +200,20 @@ def record_line(say: Words, job_id: str, record: Mapping[str, Any]) -> str:
         device=record.get("device", "?"),
         seconds=f"{float(durations.get('total', 0.0)):.1f}",
     )
+    annotated = (
+        f' · <a href="/jobs/{escape(job_id)}/annotated.pdf" download>{escape(say("annotated"))}</a>'
+        if is_pdf
+        else ""
+    )
     return (
         f'<p class="record"><span>{escape(say("record"))}</span> {escape(line)} · '
-        f'<a href="/jobs/{escape(job_id)}/result.json">{escape(say("json"))}</a></p>'
+        f'<a href="/jobs/{escape(job_id)}/result.json">{escape(say("json"))}</a> · '
+        f'<a href="/jobs/{escape(job_id)}/result.md" download>{escape(say("markdown"))}</a>'
+        f"{annotated}</p>"
     )
 
 
 # --- summaries and answers -------------------------------------------------------------------
-
-
-#: Where a payload keeps what it quotes.
-QUOTES_OF = {TaskName.SUMMARIZE: "summary", TaskName.ASK: "answer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +241,18 @@ def quotes(
     items = "".join(_sentence(say, number, item) for number, item in enumerate(sentences))
     body = f"<ol>{items}</ol>" if items else notice(say("not_found"), "quiet")
     proved = {proof["page"] for item in sentences for proof in item["evidence"]}
-    about = page_count(say, shown.document.page_count)
+    document = shown.document
+    can_be_marked = document.media_type is MediaType.PDF and not document.encrypted and bool(proved)
+    about = page_count(say, document.page_count)
     if "probability" in payload:
         about += f" · {say('probability')} {float(payload['probability']):.0%}"
     return (
         f'<article class="job" data-status="succeeded">'
         f"{job_head(say, job, about)}"
         f'<div class="two"><section class="summary" aria-label="{escape(say(key))}">'
-        f"{body}{coverage(say, payload['coverage'], proved)}"
-        f"{record_line(say, job.id, record)}</section>"
+        f"{body}{hidden_text(say, payload.get('hidden'))}"
+        f"{coverage(say, payload['coverage'], proved)}"
+        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}</section>"
         f"{viewer(say, shown, sentences)}</div></article>"
     )
 
@@ -253,6 +272,22 @@ def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
         f'<li><button type="button" class="sentence" data-sentence="{number}" '
         f'data-page="{int(first)}" title="{escape(say("show_on_page", page=first))}">'
         f"{text}</button></li>"
+    )
+
+
+def hidden_text(say: Words, hidden: Mapping[str, Any] | None) -> str:
+    """The warning of words that the pages do not show; results of earlier versions have none."""
+    if not hidden or not hidden["texts"]:
+        return ""
+    lines = "".join(
+        f"<li>{escape(say('page_number', page=one['page']))} · "
+        f"{escape(say('hidden_' + one['why']))}: <q>{escape(one['text'])}</q></li>"
+        for one in hidden["texts"]
+    )
+    words = escape(say("hidden_text", count=f"{hidden['words']:,}"))
+    return (
+        f'<details class="notice problem hidden-text" role="status"><summary>{words}</summary>'
+        f"<ul>{lines}</ul></details>"
     )
 
 

@@ -113,12 +113,24 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "coverage_failed": ("not read", "未读"),
     "coverage_pages": ("Page {first}", "第 {first} 页"),
     "coverage_range": ("Pages {first}–{last}", "第 {first}–{last} 页"),
+    "hidden_text": (
+        "Words in the file that its pages do not show: {count}. They were left out.",
+        "文件中有页面上看不到的文字（{count} 个词），已排除。",
+    ),
+    "hidden_invisible": ("painted with nothing", "未绘制"),
+    "hidden_same_colour": ("in the colour of its ground", "与背景同色"),
+    "hidden_covered": ("covered or cut off", "被遮盖或裁掉"),
+    "hidden_tiny": ("too small to be read", "字号过小"),
+    "hidden_off_page": ("off the page", "在页面之外"),
+    "hidden_layer_off": ("in a layer that is off", "在关闭的图层中"),
     "record": ("What made this", "生成信息"),
     "record_line": (
         "{checkpoint} ({weights}) in {dtype} on {device}, {seconds} s",
         "{checkpoint}（{weights}），{dtype}，{device}，{seconds} 秒",
     ),
     "json": ("Result as JSON", "结果 JSON"),
+    "markdown": ("as Markdown", "Markdown"),
+    "annotated": ("PDF with the proofs marked", "标出依据的 PDF"),
     "link": ("Link to this job", "此任务的链接"),
     # listings
     "listings_lead": (

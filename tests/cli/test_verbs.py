@@ -22,7 +22,7 @@ QUOTE = "The harbour of Emden had twelve cranes in 1914."
 @pytest.mark.usefixtures("stack")
 def test_summarize_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
     value = mmapp("summarize", files / "harbour.pdf", "--sentences", 3, "--json").json
-    assert list(value) == ["job", "document", "summary", "coverage", "record"]
+    assert list(value) == ["job", "document", "summary", "coverage", "hidden", "record"]
     assert value["document"]["pages"] == 3
     assert value["coverage"] == {"pages": 3, "read": 3, "ocr": 0, "failed": []}
     second = value["summary"][1]

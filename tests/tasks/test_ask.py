@@ -246,6 +246,7 @@ def test_the_payload_is_json_in_the_shape_of_the_contract():
         "probability",
         "scores",
         "coverage",
+        "hidden",
         "usage",
     ]
 

@@ -261,7 +261,7 @@ def test_a_cancel_stops_the_task_in_every_phase(phase):
 def test_the_payload_is_json_in_the_shape_of_the_contract():
     payload = summarize(FakeEngine(likes("bees")), document(pdf_page(1, ENGLISH)))
     assert json.loads(json.dumps(payload)) == payload
-    assert list(payload) == ["document", "summary", "coverage", "usage"]
+    assert list(payload) == ["document", "summary", "coverage", "hidden", "usage"]
     assert payload["document"] == {"name": "paper.pdf", "sha256": "d" * 64, "pages": 1}
     assert list(payload["summary"][0]) == ["text", "supported", "evidence"]
     assert list(payload["summary"][0]["evidence"][0]) == ["page", "quote", "boxes"]

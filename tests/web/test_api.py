@@ -7,8 +7,10 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
+import pymupdf
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -17,7 +19,8 @@ from PIL import Image
 from mmapp import __version__
 from mmapp.api import add_routes
 from mmapp.jobs import BatchRow, Jobs
-from mmapp.types import Job, TaskName
+from mmapp.types import Job, SummarizeParams, TaskName
+from tests.jobs.scenes import engine
 
 
 @pytest.fixture
@@ -67,6 +70,8 @@ def test_a_page_of_text_is_served_as_plain_text(client: TestClient, jobs: Jobs) 
         "/pages/nothing/1/text",
         "/jobs/nothing",
         "/jobs/nothing/result.json",
+        "/jobs/nothing/result.md",
+        "/jobs/nothing/annotated.pdf",
         "/batches/nothing/results.csv",
     ],
 )
@@ -83,8 +88,43 @@ def test_a_job_leads_to_its_page(client: TestClient, summary: Job, verdict: Job)
 
 def test_a_result_is_the_same_json_as_the_command_lines(client: TestClient, summary: Job) -> None:
     result = client.get(f"/jobs/{summary.id}/result.json").json()
-    assert set(result) == {"job", "document", "summary", "coverage", "record"}
+    assert set(result) == {"job", "document", "summary", "coverage", "hidden", "record"}
     assert result["record"]["checkpoint"] == "fake"
+
+
+def test_a_result_is_exported_as_markdown(client: TestClient, summary: Job) -> None:
+    response = client.get(f"/jobs/{summary.id}/result.md")
+    assert "attachment" in response.headers["content-disposition"]
+    assert "page 1: “" in response.text
+
+
+def test_a_result_about_a_text_has_no_annotated_pdf(client: TestClient, summary: Job) -> None:
+    response = client.get(f"/jobs/{summary.id}/annotated.pdf")
+    assert (response.status_code, response.json()["error"]) == (409, "not_possible")
+    assert "export its result as Markdown or JSON" in response.json()["message"]
+
+
+def test_a_summary_of_a_pdf_comes_as_that_pdf_with_its_proofs_marked(
+    client: TestClient, jobs: Jobs
+) -> None:
+    pdf = Path(__file__).parents[1] / "data" / "pdfs" / "habibi-rotated.pdf"
+    document = jobs.add_document(pdf.name, pdf.read_bytes())
+    job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 2))
+    jobs.run(job.id, engine(), "worker")
+    response = client.get(f"/jobs/{job.id}/annotated.pdf")
+    assert response.headers["content-type"] == "application/pdf"
+    assert "attachment" in response.headers["content-disposition"]
+    marked = [
+        (page.number + 1, page.get_textbox(note.rect), note.info["content"])
+        for page in pymupdf.open(stream=response.content, filetype="pdf")
+        for note in page.annots()
+    ]
+    payload = jobs.result(job.id).payload
+    proofs = [
+        (one["page"], item["text"]) for item in payload["summary"] for one in item["evidence"]
+    ]
+    assert [(page, note) for page, _, note in marked] == proofs
+    assert proofs
 
 
 def test_the_running_source_can_be_had(client: TestClient) -> None:
