@@ -69,6 +69,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("mmapp.db", "mmapp.jobs"),
     "typer": ("mmapp.cli",),
     "rich": ("mmapp.cli", "mmapp.display"),
+    "openpyxl": ("mmapp.batches",),
 }
 
 
