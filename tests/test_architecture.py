@@ -39,7 +39,10 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}
     | {"mmapp.processes", "mmapp.supervisor"},
     "mmapp.samples": PLAIN,
-    "mmapp.batches": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.records"},
+    "mmapp.plots": set(),
+    "mmapp.reports": set(),
+    "mmapp.batches": WORDS
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"},
     "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"},
@@ -51,7 +54,7 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.checkpoints"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}
     # Evaluation asks the tasks themselves, about inputs that are in no database.
-    | {"mmapp.tasks", "mmapp.batches", "mmapp.documents"},
+    | {"mmapp.tasks", "mmapp.batches", "mmapp.documents", "mmapp.plots", "mmapp.reports"},
     "model": set(),
 }
 

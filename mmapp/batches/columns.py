@@ -35,6 +35,9 @@ RESULTS = {
     TaskName.SUMMARIZE: ("summary", "pages", "error"),
 }
 
+#: Columns of listings whose cells sort a report.
+CATEGORIES = ("category", "product category", "类别", "类目", "分类", "品类")
+
 IGNORED = "ignored"
 #: Meanings that several columns may have together.
 SEVERAL = ("image", IGNORED)

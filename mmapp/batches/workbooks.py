@@ -2,9 +2,9 @@
 
 The sheet is read row by row with openpyxl, which takes no formula and no macro to run: a formula is
 what Excel stored as its value. Refused, before anything is unpacked: parts that state more bytes
-than MMAPP_MAX_BYTES, because the shared words of a workbook are held in memory whole. Rows
-behind a long gap and columns beyond the most that are read do not exist. Entities that grow without bound are stopped by
-expat itself. Called by `tables`.
+than MMAPP_MAX_BYTES, because the shared words of a workbook are held in memory whole. Rows behind a
+long gap and columns beyond the most that are read do not exist. Entities that grow without bound
+are stopped by expat itself. Called by `tables`.
 """
 
 from __future__ import annotations
