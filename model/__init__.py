@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.engine import Engine, EngineError, Prefix, load
+    from model.engine import Engine, EngineError, load
+    from model.prefixes import PrefixStore
+    from model.readings import Prefix
 
-__all__ = ["Engine", "EngineError", "Prefix", "load"]
+__all__ = ["Engine", "EngineError", "Prefix", "PrefixStore", "load"]
 
 
 def __getattr__(name: str) -> Any:

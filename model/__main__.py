@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,26 @@ from PIL import Image
 from model.checkpoint import CheckpointError
 from model.config import ConfigError
 from model.describe import Description, Place, describe
-from model.engine import Continuation, Engine, EngineError, choose_device, choose_dtype, load
+from model.engine import (
+    Continuation,
+    Engine,
+    EngineError,
+    choose_cache_dtype,
+    choose_device,
+    choose_dtype,
+    load,
+)
+from model.experts import expert_use, plot, table
 from model.image import ImageConfigError
+from model.pages import CACHE_DTYPES
+from model.prefixes import PrefixStore
 from model.progress import Progress
 from model.prompt import Part, PromptError
+from model.readings import Prefix
 from model.sample import SamplingError
 from model.tokenizer import TokenizerError
 
+REMEMBERED_BYTES = 10 * 2**30  #: that --remember keeps, in memory and in its folder
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 KNOWN_ERRORS = (
@@ -56,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from model.convert.cli import main as convert_main
 
         return convert_main(words[1:])
+    if words and words[0] == "quantize":
+        from model.quantized.cli import main as quantize_main
+
+        return quantize_main(words[1:])
     arguments = _parser().parse_args(words)
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -71,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_generate(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
     started = time.monotonic()
-    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    prefix = _prefill(engine, arguments)
     read = time.monotonic()
     text = engine.generate(
         prefix,
@@ -92,7 +110,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 def run_score(arguments: argparse.Namespace) -> None:
     engine = _load(arguments)
-    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    prefix = _prefill(engine, arguments)
     asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
     scores = engine.score(prefix, asked, Progress("scoring", in_tokens))
     results = [
@@ -107,10 +125,26 @@ def run_score(arguments: argparse.Namespace) -> None:
 
 def run_describe(arguments: argparse.Namespace) -> None:
     dtype = choose_dtype(arguments.dtype, choose_device(arguments.device))
-    description = describe(arguments.folder, dtype, arguments.context)
+    cache_dtype = choose_cache_dtype(arguments.cache_dtype, dtype)
+    description = describe(arguments.folder, dtype, arguments.context, cache_dtype)
     if arguments.json:
         return _say_json(description.as_json())
     return _say(_description_lines(description))
+
+
+def run_experts(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    documents = [[_read_either(path)] for path in arguments.file]
+    uses = expert_use(engine, documents, Progress("reading", in_tokens))
+    if arguments.plot:
+        try:
+            arguments.plot.write_text(plot(uses, engine.name), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{arguments.plot} cannot be written: {error.strerror}") from None
+    if arguments.json:
+        rows = [{**asdict(use), "experts_in_use": use.experts_in_use} for use in uses]
+        return _say_json({"experts": rows, "model": _model(engine)})
+    return _say(table(uses))
 
 
 def in_tokens(done: int, total: int) -> str:
@@ -156,7 +190,13 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
+    used = _verb(verbs, "experts", run_experts, "which experts texts and images are sent to")
+    used.add_argument(
+        "file", type=Path, nargs="+", metavar="TEXT-OR-IMAGE", help="read one after another"
+    )
+    used.add_argument("--plot", type=Path, metavar="FILE", help="write a heat map as SVG")
     verbs.add_parser("convert", help="from Meta's files, to GGUF (its own --help)", add_help=False)
+    verbs.add_parser("quantize", help="weights in fewer bits (its own --help)", add_help=False)
     verbs.add_parser("train", help="train a checkpoint (its own --help)", add_help=False)
     verbs.add_parser("evaluate", help="measure a checkpoint (its own --help)", add_help=False)
     return parser
@@ -175,6 +215,10 @@ def _verb(
     verb.set_defaults(run=run)
     verb.add_argument("folder", type=Path, metavar="FOLDER", help=folder)
     verb.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    verb.add_argument(
+        "--cache-dtype", default="auto", metavar="DTYPE",
+        help=f"of what was read: auto (as computed), {', '.join(CACHE_DTYPES)}",
+    )  # fmt: skip
     verb.add_argument("--device", default="auto", help="auto, cpu or cuda")
     verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return verb
@@ -189,6 +233,10 @@ def _add_reading(verb: argparse.ArgumentParser) -> None:
         "--image", type=Path, action="append", default=[], metavar="FILE",
         help="image read before the prompt, after the documents; repeatable",
     )  # fmt: skip
+    verb.add_argument(
+        "--remember", type=Path, metavar="FOLDER",
+        help="keep what was read in files there, and read nothing twice",
+    )  # fmt: skip
 
 
 def _positive(word: str) -> int:
@@ -199,7 +247,29 @@ def _positive(word: str) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> Engine:
-    return load(arguments.folder, arguments.dtype, arguments.device)
+    return load(
+        arguments.folder,
+        arguments.dtype,
+        arguments.device,
+        cache_dtype=arguments.cache_dtype,
+        prefixes=_store(arguments),
+    )
+
+
+def _store(arguments: argparse.Namespace) -> PrefixStore | None:
+    if arguments.remember is None:
+        return None
+    try:
+        return PrefixStore(REMEMBERED_BYTES, arguments.remember, REMEMBERED_BYTES)
+    except OSError as error:
+        raise InputError(f"--remember {arguments.remember}: {error.strerror}") from None
+
+
+def _prefill(engine: Engine, arguments: argparse.Namespace) -> Prefix:
+    prefix = engine.prefill(_parts(arguments), Progress("reading", in_tokens))
+    if engine.prefixes is not None:
+        engine.prefixes.flush()
+    return prefix
 
 
 def _parts(arguments: argparse.Namespace) -> list[Part]:
@@ -228,6 +298,16 @@ def _read_image(path: Path) -> Image.Image:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
 
 
+def _read_either(path: Path) -> Part:
+    """UTF-8 text, or else an image."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return _read_image(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _model(engine: Engine) -> dict[str, str]:
     return {
         "name": engine.name,
@@ -250,7 +330,8 @@ def _description_lines(d: Description) -> str:
         f"vocabulary   {d.vocabulary:,} tokens",
         f"context      {d.context_length:,} tokens",
         f"weights      {_mebibytes(d.weights_bytes)} in {d.dtype}",
-        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in {d.dtype}",
+        f"cache        {_mebibytes(d.cache_bytes)} for {d.cache_tokens:,} tokens in "
+        f"{d.cache_dtype}",
         *([_image_line(d)] if d.features_per_image else []),
         *(f"here         {_place_line(place)}" for place in d.devices),
         f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
@@ -261,6 +342,12 @@ def _description_lines(d: Description) -> str:
         last = place + len(list(same)) - 1
         lines.append(f"  {place}-{last}: {kind}" if last > place else f"  {place}: {kind}")
         place = last + 1
+    lines.append(f"cache by context, in {d.cache_dtype}; in brackets if all layers held everything")
+    lines += [
+        f"  {context.tokens:>10,} tokens {_mebibytes(context.cache_bytes):>15}"
+        f"  ({_mebibytes(context.cache_bytes_in_full)})"
+        for context in d.contexts
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -2,20 +2,22 @@
 without. In Llama 4 the local layers are those with RoPE; in LLaMA 1 to 3 all layers are global.
 
 What a token may see is worked out once for all layers, as a `Sight`. Tokens that simply follow one
-another need no mask: whole chunks are attended to as a batch, and long global rows piece by piece.
-Packed rows and branches use explicit masks; branches in blocks, as in training, need only narrow
-ones. It refuses to cache tokens that do not follow what the cache holds, and blocks with a cache.
-Called by `transformer`.
+another need no mask: whole chunks are attended to as a batch, and what was read before page by page
+(`parts`). Packed rows and branches use explicit masks among themselves; branches in blocks, as in
+training, need only narrow ones. It refuses to cache tokens that do not follow what the cache holds,
+and blocks with a cache. Called by `transformer`.
 
-Letters: B batch, T new tokens, S tokens seen (cached, then new), D model width, H query heads,
-K key-value heads, W head width, R = W/2 pairs, C tokens per chunk. With blocks, masks are of N
-blocks of all rows, each of G tokens, that see S: the trunk, then the block.
+Letters: B batch, T new tokens, S tokens that may be seen, D model width, H query heads, K key-value
+heads, W head width, R = W/2 pairs, C tokens per chunk. Without blocks, S are the new tokens. With
+blocks, masks are of N blocks of all rows, each of G tokens, that see S: the trunk, then the
+block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -25,9 +27,9 @@ from torch.nn import functional
 from model.cache import Cache, LayerCache
 from model.config import TextConfig
 from model.layers import rms_normalise
+from model.pages import Segment
+from model.parts import attend_among, attend_to_held, attend_to_segment, merge
 from model.rope import rotate, rotations
-
-QUERY_BLOCK = 512  # queries that share one mask when much has been read before
 
 
 class Blocks(NamedTuple):
@@ -73,6 +75,7 @@ class Sight:
     keep: bool  #: whether the cache, if there is one, holds the new tokens from now on
     local_mask_B1TS: Tensor | None = None  #: None: tokens are consecutive; with blocks, N1GS
     global_mask_B1TS: Tensor | None = None
+    near_BT: Tensor | None = None  #: with masks: whether a token sees what local layers have cached
     blocks: Blocks | None = None
 
 
@@ -90,11 +93,12 @@ def look(config: TextConfig, layout: Layout, cache: Cache | None, keep: bool) ->
             f"a cache of {start} tokens is extended only by tokens at positions {start}, "
             f"{start + 1}, ...: use extend_cache=False for branches, and no cache for segments"
         )
+    near_BT = positions_BT // chunk == start // chunk if chunk is not None else None
     if layout.blocks is None:
-        masks = explicit_masks(layout, start, chunk)
+        masks = explicit_masks(layout, chunk)
     else:
-        masks = explicit_masks(after_trunks(layout, layout.blocks), 0, chunk, layout.blocks.trunk)
-    return Sight(chunk, rotation_BTR, temperature_BT, start, keep, *masks, layout.blocks)
+        masks = explicit_masks(after_trunks(layout, layout.blocks), chunk, layout.blocks.trunk)
+    return Sight(chunk, rotation_BTR, temperature_BT, start, keep, *masks, near_BT, layout.blocks)
 
 
 def is_consecutive(layout: Layout, start: int) -> bool:
@@ -120,10 +124,10 @@ def after_trunks(layout: Layout, blocks: Blocks) -> Layout:
 
 
 def explicit_masks(
-    layout: Layout, start: int, chunk: int | None, first: int = 0
+    layout: Layout, chunk: int | None, first: int = 0
 ) -> tuple[Tensor | None, Tensor]:
     """Masks (B, 1, T, S) of local (if there are any) and of global layers: true where a token sees
-    another. With `first`, only what the tokens from there on see."""
+    another new one. With `first`, only what the tokens from there on see."""
     positions_BT = layout.positions_BT
     length = positions_BT.shape[1]
     order_TT = torch.ones(length - first, length, dtype=torch.bool, device=positions_BT.device)
@@ -133,16 +137,11 @@ def explicit_masks(
     if layout.branches_BT is not None:
         trunk_B1T = (layout.branches_BT == 0)[:, None, :]
         sees_BTT = sees_BTT & (same(layout.branches_BT, first) | trunk_B1T)
-    sees_BTT = sees_BTT.expand(len(positions_BT), -1, -1)
-    past_BTS = sees_BTT.new_ones(()).expand(*sees_BTT.shape[:2], start)
-    global_BTS = torch.cat([past_BTS, sees_BTT], dim=-1)
+    global_BTT = sees_BTT.expand(len(positions_BT), -1, -1)
     if chunk is None:
-        return None, global_BTS[:, None]
-    chunk_BT = positions_BT // chunk
-    past_is_near_BT1 = (chunk_BT[:, first:] == start // chunk)[:, :, None]
-    near_BTS = past_is_near_BT1.expand(-1, -1, start % chunk)
-    local_BTS = torch.cat([near_BTS, sees_BTT & same(chunk_BT, first)], dim=-1)
-    return local_BTS[:, None], global_BTS[:, None]
+        return None, global_BTT[:, None]
+    local_BTT = global_BTT & same(positions_BT // chunk, first)
+    return local_BTT[:, None], global_BTT[:, None]
 
 
 def same(number_BT: Tensor, first: int) -> Tensor:
@@ -202,14 +201,15 @@ class Attention(nn.Module):
         if mask_B1TS is None:
             return attend(new, sight, cache)
         if sight.blocks is None:
-            return dot_product(remember(new, cache, keep=False), mask_B1TS)
+            near_BT = sight.near_BT if self.is_local else None
+            return attend_beyond(cache.segments() if cache else [], new, mask_B1TS, near_BT)
         trunk, _ = new.cut(sight.blocks.trunk, new.q_BHTW.shape[2] - sight.blocks.trunk)
         parts = [attend(trunk, sight, None), attend_in_blocks(new, sight.blocks, mask_B1TS)]
         return torch.cat(parts, dim=2)
 
 
 def attend_to_all(new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
-    return attend_causally(remember(new, cache, keep=sight.keep))
+    return attend_onwards(new, cache, keep=sight.keep)
 
 
 def attend_in_blocks(heads: Heads, blocks: Blocks, mask_N1GS: Tensor) -> Tensor:
@@ -237,26 +237,48 @@ def attend_in_chunks(new: Heads, sight: Sight, cache: LayerCache | None) -> Tens
     finishing, chunks, beginning = new.cut(head, whole, tail)
     parts = []
     if head:
-        parts.append(attend_causally(remember(finishing, cache, keep=sight.keep)))
+        parts.append(attend_onwards(finishing, cache, keep=sight.keep))
     if whole:
         parts.append(attend_to_whole_chunks(chunks, chunk))
     if tail:  # the cache, if it is extended, is empty by now
-        kept = remember(beginning, cache, keep=True) if sight.keep else beginning
-        parts.append(attend_causally(kept))
+        parts.append(attend_onwards(beginning, cache if sight.keep else None, keep=sight.keep))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
-def remember(new: Heads, cache: LayerCache | None, *, keep: bool) -> Heads:
-    """The new heads, with the keys and values of the cache before them."""
+def attend_onwards(new: Heads, cache: LayerCache | None, *, keep: bool) -> Tensor:
+    """The new tokens come after all that the cache holds, and see it and those before them."""
     if cache is None:
-        return new
-    return Heads(new.q_BHTW, *cache.extend(new.k_BKSW, new.v_BKSW, keep=keep))
+        return dot_product(new, causal=True)
+    q_BHTW, k_BKSW, v_BKSW = new
+    if keep and q_BHTW.shape[2] == 1:  # sees all that is held once it is held itself
+        return attend_to_held(q_BHTW, cache.extend(k_BKSW, v_BKSW))
+    y_BHTW = attend_beyond(cache.segments(), new)
+    if keep:
+        cache.extend(k_BKSW, v_BKSW)
+    return y_BHTW
+
+
+def attend_beyond(
+    past: Sequence[Segment],
+    new: Heads,
+    mask_B1TS: Tensor | None = None,
+    near_BT: Tensor | None = None,
+) -> Tensor:
+    """New tokens see each other as the mask says (without one: those before them), and all of the
+    past; with `near_BT`, some of them see nothing of it."""
+    if not past:
+        return dot_product(new, mask_B1TS, causal=mask_B1TS is None)
+    among = attend_among(*new, mask_B1TS)
+    before = (attend_to_segment(new.q_BHTW, one) for one in past)
+    if near_BT is not None:
+        before = (part.of(near_BT) for part in before)
+    return merge(chain([among], before))
 
 
 def attend_to_whole_chunks(heads: Heads, chunk: int) -> Tensor:
     """Chunks do not see each other: a batch of them."""
     folded = Heads(*(fold(x, chunk) for x in heads))
-    return unfold(attend_causally(folded), len(heads.q_BHTW))
+    return unfold(dot_product(folded, causal=True), len(heads.q_BHTW))
 
 
 def fold(x_BHTW: Tensor, size: int) -> Tensor:
@@ -267,23 +289,6 @@ def fold(x_BHTW: Tensor, size: int) -> Tensor:
 def unfold(x_NHTW: Tensor, batch: int) -> Tensor:
     """Pieces one after another in their rows again."""
     return torch.unflatten(x_NHTW, 0, (batch, -1)).transpose(1, 2).flatten(2, 3)
-
-
-def attend_causally(heads: Heads) -> Tensor:
-    """The queries are the last T of the S tokens; each sees its own token and all before."""
-    length, seen = heads.q_BHTW.shape[2], heads.k_BKSW.shape[2]
-    if length == 1:
-        return dot_product(heads)
-    if length == seen:
-        return dot_product(heads, causal=True)
-    parts = []
-    end = seen - length
-    for q_BHTW in torch.split(heads.q_BHTW, QUERY_BLOCK, dim=2):
-        begin, end = end, end + q_BHTW.shape[2]
-        block = Heads(q_BHTW, heads.k_BKSW[:, :, :end], heads.v_BKSW[:, :, :end])
-        sees_TS = torch.ones(end - begin, end, dtype=torch.bool, device=q_BHTW.device).tril(begin)
-        parts.append(dot_product(block, sees_TS))
-    return torch.cat(parts, dim=2)
 
 
 def dot_product(heads: Heads, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:

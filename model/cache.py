@@ -1,78 +1,115 @@
 """The keys and values of tokens already read: a plain value that is passed into the transformer.
 
-A layer that sees everything grows without bound (doubling, so that appending is cheap); a layer
-that attends in chunks never holds more than the current chunk, and is empty at each chunk border.
-Made and cloned by `engine`, read and extended by `attention`. It refuses tokens for another batch
-size. Not for training: it is written in place.
+A layer that sees everything grows without bound, a page at a time, and nothing that is held is ever
+copied as a whole; a layer that attends in chunks never holds more than the current chunk, and is
+empty at each chunk border. A clone shares all pages: it costs nothing until it goes on otherwise,
+and then a copy of the last page. Made and cloned by `engine` and `prefixes`, read and extended by
+`attention`. It refuses tokens for another batch size. Not for training: it is written in place.
 
-Letters: B batch, K key-value heads, T new tokens, S tokens held and new, W head width.
+Letters: B batch, K key-value heads, T new tokens, W head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from model.config import TextConfig
 from model.gaze import Gaze
+from model.pages import Page, PageShape, Segment, head_bytes
 
-FIRST_CAPACITY = 256  # tokens
+#: Enough that what attention does for each page weighs little; few enough to be copied in passing.
+PAGE_TOKENS = 4096
+LEAST_ROOM = 256  # tokens: a last page is made with room for so many more,
+ROOM_SHARE = 32  # or for this fraction of all that was read if that is more: 3 % of what is held
 
 
 class LayerCache:
     """Keys and values of one layer. `limit` is the chunk of a layer that attends in chunks."""
 
-    def __init__(self, shape_BKW: tuple[int, int, int], limit: int | None, like: Tensor) -> None:
-        batch, heads, width = shape_BKW
+    def __init__(self, shape: PageShape, limit: int | None) -> None:
+        self.shape = shape
         self.limit = limit
         self.held = 0  #: tokens
-        self._buffer_2BKSW = like.new_empty(2, batch, heads, 0, width)
+        self.read = 0  #: tokens that it ever held, those of earlier chunks too
+        self.pages: list[Page] = []  #: all but the last hold `PAGE_TOKENS`
 
-    def extend(self, k_BKTW: Tensor, v_BKTW: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
-        """All keys and values with the new ones last. With `keep` the new ones are held from now on
-        (unless they end the chunk); without, the next call writes over them."""
-        end = self.held + k_BKTW.shape[2]
-        if keep and self.limit is not None and end > self.limit:
-            raise ValueError(f"{end} tokens do not fit in the cache of a chunk of {self.limit}")
-        if not keep and self.limit is not None:  # at most a chunk is held: cheap to copy
-            held_2BKSW = self._buffer_2BKSW[:, :, :, : self.held]
-            new_2BKTW = torch.stack([k_BKTW, v_BKTW])
-            keys_BKSW, values_BKSW = torch.cat([held_2BKSW, new_2BKTW], dim=3)
-            return keys_BKSW, values_BKSW
-        self._reserve(end, k_BKTW.shape[0])
-        self._buffer_2BKSW[0, :, :, self.held : end] = k_BKTW
-        self._buffer_2BKSW[1, :, :, self.held : end] = v_BKTW
-        if keep:
-            self.held = 0 if end == self.limit else end  # a new chunk does not see the one before
-        keys_BKSW, values_BKSW = self._buffer_2BKSW[:, :, :, :end]
-        return keys_BKSW, values_BKSW
+    @classmethod
+    def of(
+        cls, shape: PageShape, limit: int | None, pages: Sequence[Page], held: int, read: int
+    ) -> LayerCache:
+        """A cache that holds the first `held` tokens of these pages."""
+        cache = cls(shape, limit)
+        cache.pages, cache.held, cache.read = list(pages), held, read
+        return cache
+
+    def segments(self, first: int = 0, end: int | None = None) -> list[Segment]:
+        """What is held of the tokens from `first` up to `end`, in order."""
+        last = self.held if end is None else end
+        return [
+            Segment(page, max(first - begin, 0), min(last - begin, PAGE_TOKENS))
+            for page, begin in zip(self.pages, range(0, self.held, PAGE_TOKENS), strict=True)
+            if first < begin + PAGE_TOKENS and begin < last
+        ]
+
+    def extend(self, k_BKTW: Tensor, v_BKTW: Tensor) -> list[Segment]:
+        """Holds new tokens from now on, unless they end the chunk: the next one does not see it.
+        Returns all that was held until then, the new ones last."""
+        new = self._require_fit(k_BKTW)
+        done = 0
+        while done < new:
+            page = self._last_page(new - done)
+            end = min(new, done + page.capacity - page.filled)
+            page.write(k_BKTW[:, :, done:end], v_BKTW[:, :, done:end])
+            self.held += end - done
+            done = end
+        self.read += new
+        segments = self.segments()
+        if self.held == self.limit:
+            self.pages, self.held = [], 0
+        return segments
 
     def clone(self) -> LayerCache:
-        batch, heads, _, width = self._buffer_2BKSW.shape[1:]
-        copy = LayerCache((batch, heads, width), self.limit, self._buffer_2BKSW)
-        copy.held = self.held
-        copy._buffer_2BKSW = self._buffer_2BKSW[:, :, :, : self.held].clone()
-        return copy
+        return self.of(self.shape, self.limit, self.pages, self.held, self.read)
 
     @property
     def nbytes(self) -> int:
-        return self._buffer_2BKSW.nbytes
+        """Of all its pages, whether they are shared or not."""
+        return sum(page.nbytes for page in self.pages)
 
-    def _reserve(self, tokens: int, batch: int) -> None:
-        old = self._buffer_2BKSW
-        if old.shape[1] != batch:
-            raise ValueError(f"the cache is for a batch of {old.shape[1]}, the tokens for {batch}")
-        capacity = old.shape[3]
-        if tokens <= capacity:
-            return
-        grown = max(tokens, 2 * capacity, FIRST_CAPACITY)
+    def _require_fit(self, k_BKTW: Tensor) -> int:
+        batch, _, new, _ = k_BKTW.shape
+        if batch != self.shape.batch:
+            raise ValueError(
+                f"the cache is for a batch of {self.shape.batch}, the tokens for {batch}"
+            )
+        if self.limit is not None and self.held + new > self.limit:
+            raise ValueError(
+                f"{self.held + new} tokens do not fit in the cache of a chunk of {self.limit}"
+            )
+        return new
+
+    def _last_page(self, more: int) -> Page:
+        """A page to write on, with room for at least one token of so many more."""
+        used = self.held % PAGE_TOKENS
+        if used == 0:
+            self.pages.append(Page.empty(self.shape, self._capacity(more)))
+        elif not self._can_go_on(self.pages[-1], used):
+            self.pages[-1] = self.pages[-1].copy(used, self._capacity(used + more))
+        return self.pages[-1]
+
+    def _can_go_on(self, page: Page, used: int) -> bool:
+        """Not where another cache has gone on already, nor where the page is full."""
+        return page.filled == used < page.capacity
+
+    def _capacity(self, tokens: int) -> int:
+        """Of the last page, which is to hold so many soon."""
+        most = PAGE_TOKENS
         if self.limit is not None:
-            grown = min(grown, self.limit)
-        new = old.new_empty(*old.shape[:3], grown, old.shape[4])
-        new[:, :, :, : self.held] = old[:, :, :, : self.held]
-        self._buffer_2BKSW = new
+            most = min(most, self.limit - self.held // PAGE_TOKENS * PAGE_TOKENS)
+        return min(most, tokens + max(LEAST_ROOM, self.read // ROOM_SHARE))
 
 
 class Cache:
@@ -81,25 +118,47 @@ class Cache:
     def __init__(
         self, config: TextConfig, batch: int, dtype: torch.dtype, device: torch.device | str
     ) -> None:
-        shape = (batch, config.num_key_value_heads, config.head_dim)
-        like = torch.empty(0, dtype=dtype, device=device)
+        heads, width = config.num_key_value_heads, config.head_dim
+        shape = PageShape(batch, heads, width, dtype, torch.device(device))
         self.length = 0
         self.gaze = Gaze()  #: of the last token, where a layer holds images instead of tokens
-        self._layers = [
-            LayerCache(shape, config.chunk(layer), like)
-            for layer in range(config.num_hidden_layers)
+        self.layers = [
+            LayerCache(shape, config.chunk(layer)) for layer in range(config.num_hidden_layers)
         ]
 
+    @classmethod
+    def of(cls, layers: Sequence[LayerCache], length: int, gaze: Gaze) -> Cache:
+        """A cache made of what each layer holds."""
+        cache = object.__new__(cls)
+        cache.layers, cache.length, cache.gaze = list(layers), length, gaze
+        return cache
+
     def __iter__(self) -> Iterator[LayerCache]:
-        return iter(self._layers)
+        return iter(self.layers)
 
     def clone(self) -> Cache:
-        """A copy that can be extended while this one stays as it is."""
-        copy = object.__new__(Cache)
-        copy.length, copy.gaze = self.length, self.gaze
-        copy._layers = [layer.clone() for layer in self._layers]
-        return copy
+        """A cache that can be extended while this one stays as it is; they share what they hold."""
+        return self.of([layer.clone() for layer in self.layers], self.length, self.gaze)
 
     @property
     def nbytes(self) -> int:
-        return sum(layer.nbytes for layer in self._layers)
+        return sum(layer.nbytes for layer in self.layers)
+
+
+def cache_bytes(
+    config: TextConfig, tokens: int, dtype: torch.dtype, *, in_full: bool = False
+) -> int:
+    """Memory of the keys and values of so many tokens, at most: a layer that attends in chunks
+    holds one chunk, one that looks at images no token. `in_full`: as if every layer held
+    everything, as in engines that do not know of chunks."""
+    tokens_held = (
+        tokens if in_full else min(tokens, config.chunk(layer) or tokens)
+        for layer in range(config.num_hidden_layers)
+        if layer not in config.cross_attention_layers
+    )
+    return sum(layer_bytes(config, held, dtype) for held in tokens_held)
+
+
+def layer_bytes(config: TextConfig, held: int, dtype: torch.dtype) -> int:
+    """Memory of so many keys and values in one layer."""
+    return held * 2 * config.num_key_value_heads * head_bytes(config.head_dim, dtype)

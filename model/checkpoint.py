@@ -12,8 +12,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,13 +24,30 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from model.config import ConfigError, ModelConfig, TextConfig
+from model.memory import free_bytes, what_fits
+from model.quantized.layers import QuantizedWeight
+from model.quantized.layouts import LayoutError
+from model.quantized.stored import (
+    Header,
+    QuantizedWeights,
+    quantization_config,
+    tensors_of,
+)
 from model.transformer import Transformer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MAX_SHARD_BYTES = 5 * 10**9  # the limit that published checkpoints keep to
+MAX_HEADER_BYTES = 10**8  # the limit that safetensors keeps to
 READABLE = (torch.float32, torch.bfloat16, torch.float16)
+
+#: What safetensors calls the types of a checkpoint's tensors.
+STORED_TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 
 class CheckpointError(ValueError):
@@ -135,14 +154,10 @@ TURNED = re.compile(r"blocks\.\d+\.attention\.(query|key)\.weight")
 
 
 def hf_names(transformer: Transformer) -> dict[str, str]:
-    """Our name of each weight, and its name in a Hugging Face checkpoint of this model."""
-    config = transformer.config
-    has_images = config.vision is not None or config.cross_vision is not None
-    prefix = "language_model." if has_images else ""
-    text = dict((*TEXT_NAMES, *CROSS_NAMES, *(DENSE_NAMES if config.text.is_dense else ())))
-    images = dict((*VISION_NAMES, *CROSS_VISION_NAMES))
-    table = {**images, **{ours: prefix + theirs for ours, theirs in text.items()}}
-    return {name: _translate(name, table) for name in transformer.state_dict()}
+    """Our name of each weight that is not quantized, and its name in a Hugging Face checkpoint of
+    this model."""
+    table = _names(transformer.config)
+    return {name: _translate(name, table) for name in _floats(transformer)}
 
 
 def from_hf(name: str, tensor: Tensor, text: TextConfig) -> Tensor:
@@ -192,47 +207,99 @@ class Uninitialised(TorchFunctionMode):
 def load_transformer(
     folder: Path | str, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Transformer:
-    """The model of the folder, ready to read; `dtype` None keeps each weight as it is stored."""
+    """The model of the folder, ready to read; `dtype` None keeps each weight as it is stored.
+
+    What is quantized stays so. It refuses, before it reads, weights that do not fit the memory.
+    """
     folder = Path(folder)
     config = load_config(folder)
     with torch.device("meta"), Uninitialised():  # shapes only: no memory, no random numbers
         transformer = Transformer(config)
     ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
     shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
+    headers = _headers(folder)
+    quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
+    _require_memory(folder, Sizes.told(headers, quantized), dtype, torch.device(device))
     weights: dict[str, Tensor] = {}
     extra: list[str] = []
     for name, tensor in _stored_tensors(folder):
         if config.text.is_dense and COMPUTED.fullmatch(name):
             continue
-        if name not in ours_of:
+        if name in quantized:
+            with _layout_of(folder):
+                quantized.add(name, tensor, device, partial(from_hf, text=config.text))
+        elif name in ours_of:
+            ours = ours_of[name]
+            _check_tensor(folder, name, tensor, shapes[ours])
+            tensor = tensor.to(device=device, dtype=dtype or tensor.dtype)
+            weights[ours] = from_hf(ours, tensor, config.text)
+        else:
             extra.append(name)
-            continue
-        ours = ours_of[name]
-        _check_tensor(folder, name, tensor, shapes[ours])
-        tensor = tensor.to(device=device, dtype=dtype or tensor.dtype)
-        weights[ours] = from_hf(ours, tensor, config.text)
-    missing = [theirs for theirs, ours in ours_of.items() if ours not in weights]
-    _refuse_names(folder, "is missing", missing)
+    there = weights.keys() | quantized.ours
+    _refuse_names(
+        folder, "is missing", [theirs for theirs, ours in ours_of.items() if ours not in there]
+    )
     _refuse_names(folder, "is not a weight of this model", extra)
-    transformer.load_state_dict(weights, strict=True, assign=True)
+    with _layout_of(folder):
+        quantized.install(transformer)
+    few_bits = {n: tensor for n, tensor in transformer.state_dict().items() if not tensor.is_meta}
+    transformer.load_state_dict({**weights, **few_bits}, strict=True, assign=True)
     return transformer.eval()
+
+
+class Sizes(NamedTuple):
+    """How large the weights of a checkpoint are, told by its files' headers."""
+
+    floats: dict[torch.dtype, int]  #: how many numbers of each type are not quantized
+    few_bits: int  #: bytes of all that is quantized
+
+    @classmethod
+    def told(cls, headers: Mapping[str, Header], quantized: QuantizedWeights) -> Sizes:
+        floats: dict[torch.dtype, int] = {}
+        few_bits = 0
+        for name, header in headers.items():
+            if name in quantized:
+                few_bits += header.nbytes
+            else:
+                floats[header.dtype] = floats.get(header.dtype, 0) + header.numbers
+        return cls(floats, few_bits)
+
+    def bytes_in(self, dtype: torch.dtype | None) -> int:
+        """In memory; None: as they are stored."""
+        floats = sum(n * (dtype or stored).itemsize for stored, n in self.floats.items())
+        return floats + self.few_bits
+
+
+def weights_bytes(folder: Path | str, dtype: torch.dtype) -> int:
+    """Bytes of the folder's weights in memory; none of them is read."""
+    config, headers = load_config(folder), _headers(Path(folder))
+    with torch.device("meta"), Uninitialised():
+        transformer = Transformer(config)
+    ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
+    shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
+    quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
+    return Sizes.told(headers, quantized).bytes_in(dtype)
 
 
 def save_checkpoint(
     transformer: Transformer, folder: Path | str, *, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> None:
-    """Write config.json and the weights, as they are, in place of any that the folder holds."""
+    """Write config.json and the weights, as they are, in place of any that the folder holds.
+    Quantized ones are written in the layout of compressed-tensors."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("model*.safetensors"), folder / INDEX):
         old.unlink(missing_ok=True)
-    names, text = hf_names(transformer), transformer.config.text
-    state = {
-        names[ours]: to_hf(ours, tensor, text).contiguous()
-        for ours, tensor in transformer.state_dict().items()
-    }
+    names, weights = hf_names(transformer), transformer.state_dict()
+    turn = partial(to_hf, text=transformer.config.text)
+    state = {theirs: turn(ours, weights[ours]).contiguous() for ours, theirs in names.items()}
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state.values()})
     config = {**transformer.config.to_hf(), "dtype": dtypes[0] if len(dtypes) == 1 else "float32"}
+    table = _names(transformer.config)
+    with _layout_of(folder):
+        state.update(tensors_of(transformer, partial(_translate, table=table), turn))
+        if few_bits := quantization_config(transformer):
+            config["quantization_config"] = few_bits
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     shards = _shards(state, max_shard_bytes)
     if len(shards) == 1:
@@ -256,6 +323,22 @@ def weights_sha256(folder: Path | str) -> str:
     )
 
 
+def _names(config: ModelConfig) -> dict[str, str]:
+    """Our names and Hugging Face's in this model, as in `TEXT_NAMES`."""
+    has_images = config.vision is not None or config.cross_vision is not None
+    prefix = "language_model." if has_images else ""
+    text = dict((*TEXT_NAMES, *CROSS_NAMES, *(DENSE_NAMES if config.text.is_dense else ())))
+    images = dict((*VISION_NAMES, *CROSS_VISION_NAMES))
+    return {**images, **{ours: prefix + theirs for ours, theirs in text.items()}}
+
+
+def _floats(transformer: Transformer) -> list[str]:
+    """The names of the weights that are not quantized."""
+    modules = transformer.named_modules()
+    few_bits = tuple(f"{name}." for name, part in modules if isinstance(part, QuantizedWeight))
+    return [name for name in transformer.state_dict() if not name.startswith(few_bits)]
+
+
 def _is_turned(name: str) -> bool:
     """Whether RoPE turns what this weight makes."""
     return bool(TURNED.fullmatch(name))
@@ -265,6 +348,34 @@ def _translate(name: str, table: Mapping[str, str]) -> str:
     stem, number = re.sub(r"\.(weight|bias)$", "", name), re.search(r"\d+", name)
     theirs = table[re.sub(r"\d+", "#", stem)] + name[len(stem) :]
     return theirs.replace("#", number[0]) if number else theirs
+
+
+def _headers(folder: Path) -> dict[str, Header]:
+    """What the files say of their tensors. They are not mapped, as safetensors does: where one is
+    larger than the memory, that is refused without a word about what is needed."""
+    headers: dict[str, Header] = {}
+    for path in _weight_files(folder):
+        for name, told in _read_header(path).items():
+            dtype = STORED_TYPES.get(told["dtype"])
+            if dtype is None:
+                raise CheckpointError(
+                    f"{path}: tensor {name} is stored as {told['dtype']}, which is not known"
+                )
+            headers[name] = Header(dtype, tuple(told["shape"]))
+    return headers
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Of a safetensors file: its length in eight bytes, then JSON by name of tensor."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            told = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
+        except ValueError:
+            told = None
+    if not isinstance(told, dict):
+        raise CheckpointError(f"{path} is not a readable safetensors file: copy it again")
+    return {name: tensor for name, tensor in told.items() if name != "__metadata__"}
 
 
 def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
@@ -281,6 +392,27 @@ def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
                     yield name, file.get_tensor(name)
         except SafetensorError as error:
             raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+@contextmanager
+def _layout_of(folder: Path) -> Iterator[None]:
+    """Names the folder where quantized tensors do not fit together."""
+    try:
+        yield
+    except LayoutError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+
+def _require_memory(
+    folder: Path, sizes: Sizes, dtype: torch.dtype | None, device: torch.device
+) -> None:
+    need, free = sizes.bytes_in(dtype), free_bytes(device)
+    if need > free:
+        remedy = what_fits(need, free, sum(sizes.floats.values()), sizes.few_bits)
+        raise CheckpointError(
+            f"{folder}: the weights need {need / 2**30:,.1f} GiB, {device} has "
+            f"{free / 2**30:,.1f} GiB free: {remedy}"
+        )
 
 
 def _weight_files(folder: Path) -> list[Path]:

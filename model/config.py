@@ -161,6 +161,22 @@ DENSE_HARMLESS = frozenset({"pretraining_tp", "max_sequence_length", "dropout"})
 READ_ONLY_TOKENS = 8
 
 
+#: Ways to store weights in few bits that can be read, with the values of keys that matter; the
+#: first is meant where a key is left out.
+METHODS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "compressed-tensors": {
+        "format": (
+            "pack-quantized", "float-quantized", "naive-quantized", "int-quantized", None,
+        ),
+        "kv_cache_scheme": (None,),
+    },
+    "awq": {"bits": (4,), "version": ("gemm", "GEMM")},
+    "gptq": {"bits": (4, 8), "checkpoint_format": ("gptq", "gptq_v2")},
+    "fbgemm_fp8": {},
+    "fp8": {},
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class RopeConfig:
     """How fast each pair of a head turns with the position (`rope_parameters`)."""
@@ -468,6 +484,31 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How a checkpoint stores weights in few bits (`quantization_config`). Which weights, and in
+    how many bits, their tensors say."""
+
+    method: str  #: one of `METHODS`
+    zero_offset: int = 0  #: the stored zeros are less by this (GPTQ's first format)
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> Quantization:
+        method = hf.get("quant_method", "compressed-tensors" if "config_groups" in hf else None)
+        if method not in METHODS:
+            raise ConfigError(
+                f"quant_method {method!r} is not known: use a checkpoint of {', '.join(METHODS)}"
+            )
+        for key, known in METHODS[method].items():
+            if hf.get(key, known[0]) not in known:
+                raise ConfigError(
+                    f"quantization_config {key} {hf[key]!r} is not known: "
+                    f"{' or '.join(map(repr, known))} can be read"
+                )
+        is_first_gptq = method == "gptq" and hf.get("checkpoint_format", "gptq") == "gptq"
+        return cls(method, int(is_first_gptq))
+
+
+@dataclass(frozen=True)
 class CrossVisionConfig:
     """The image encoder of Llama 3.2 Vision. An image is a grid of at most `max_num_tiles` tiles,
     each of which becomes `tokens_per_tile` features."""
@@ -560,6 +601,7 @@ class ModelConfig:
     #: the id of `<|patch|>`, the places that image features fill; with `cross_vision` that of
     #: `<|image|>`, one for each image
     image_token_index: int = 200_092
+    quantization: Quantization | None = None  #: of the checkpoint that it was read from
 
     def __post_init__(self) -> None:
         if self.vision is not None and self.text.is_dense:
@@ -574,11 +616,14 @@ class ModelConfig:
 
     @classmethod
     def from_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
+        hf = dict(hf)
+        stored = hf.pop("quantization_config", None)
+        quantization = Quantization.from_hf(stored) if stored is not None else None
         model_type = hf.get("model_type", "llama4" if "text_config" in hf else "llama4_text")
         if model_type in ("llama", "llama4_text"):
-            return cls(TextConfig.from_hf(hf))
+            return cls(TextConfig.from_hf(hf), quantization=quantization)
         if model_type == "mllama":
-            return cls._from_cross_hf(hf)
+            return cls._from_cross_hf(hf, quantization)
         if model_type != "llama4" or not hf.get("text_config") or not hf.get("vision_config"):
             raise ConfigError(
                 f"model_type {model_type!r} is not a whole Llama config: use 'llama', 'llama4' or "
@@ -590,10 +635,13 @@ class ModelConfig:
         text = TextConfig.from_hf(hf["text_config"])
         rest.pop("tie_word_embeddings", None)  # text_config decides, as in transformers
         _refuse_strange(rest, FIXED)
-        return cls(text, VisionConfig.from_hf(hf["vision_config"]), **own)
+        vision = VisionConfig.from_hf(hf["vision_config"])
+        return cls(text, vision, **own, quantization=quantization)
 
     @classmethod
-    def _from_cross_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
+    def _from_cross_hf(
+        cls, hf: Mapping[str, Any], quantization: Quantization | None
+    ) -> ModelConfig:
         known = ("image_token_index", *_PARTS, "model_type", "tie_word_embeddings")
         _refuse_strange({key: value for key, value in hf.items() if key not in known}, FIXED)
         text = {"model_type": "mllama_text_model", **(hf.get("text_config") or {})}
@@ -601,6 +649,7 @@ class ModelConfig:
             TextConfig.from_hf(text),
             cross_vision=CrossVisionConfig.from_hf(hf.get("vision_config") or {}),
             image_token_index=hf.get("image_token_index", 128_256),
+            quantization=quantization,
         )
 
     def to_hf(self) -> dict[str, Any]:

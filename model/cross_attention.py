@@ -22,6 +22,7 @@ from model.cache import LayerCache
 from model.config import TextConfig
 from model.gaze import View
 from model.layers import RMSNorm, SwiGLU
+from model.parts import attend_to_held
 
 
 class CrossBlock(nn.Module):
@@ -66,29 +67,26 @@ class CrossAttention(nn.Module):
     def forward(self, x_BTD: Tensor, view: View, cache: LayerCache | None) -> Tensor:
         """Of the tokens of the view that see something."""
         q_BHTW = self.query_norm(self._heads(self.query(x_BTD)))
-        k_BKVW, v_BKVW = self._remember(x_BTD, view, cache)
+        features_1VD = x_BTD[:, :0] if view.features_VD is None else view.features_VD[None]
+        k_1KVW = self.key_norm(self._heads(self.key(features_1VD)))
+        v_1KVW = self._heads(self.value(features_1VD))
+        if cache is not None:
+            cache.extend(k_1KVW, v_1KVW)
         runs = [run for run in view.runs if not run.is_blind]
         queries = torch.split(q_BHTW, [run.tokens for run in runs], dim=2)
         y_BHTW = torch.cat(
             [
                 dot_product(
-                    Heads(q, k_BKVW[:, :, run.first : run.end], v_BKVW[:, :, run.first : run.end])
+                    Heads(q, k_1KVW[:, :, run.first : run.end], v_1KVW[:, :, run.first : run.end])
                 )
+                if cache is None
+                else attend_to_held(q, cache.segments(run.first, run.end))
                 for q, run in zip(queries, runs, strict=True)
             ],
             dim=2,
         )
         out_BTD: Tensor = self.output(y_BHTW.transpose(1, 2).flatten(2))
         return out_BTD
-
-    def _remember(
-        self, x_BTD: Tensor, view: View, cache: LayerCache | None
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values of all image features, those of new images last and kept."""
-        features_1VD = x_BTD[:, :0] if view.features_VD is None else view.features_VD[None]
-        k_1KVW = self.key_norm(self._heads(self.key(features_1VD)))
-        v_1KVW = self._heads(self.value(features_1VD))
-        return cache.extend(k_1KVW, v_1KVW, keep=True) if cache is not None else (k_1KVW, v_1KVW)
 
     def _heads(self, x_BND: Tensor) -> Tensor:
         return torch.unflatten(x_BND, -1, (-1, self.head_dim)).transpose(1, 2)

@@ -1,23 +1,29 @@
-"""What a checkpoint is and what it needs, told from its config alone: no weight is read.
+"""What a checkpoint is and what it needs, told from its config: no weight is read.
 
-Also of a model of the family that is not on this machine, by its name in `presets`.
+Of a quantized checkpoint, the files tell the sizes of their tensors. Also of a model of the family
+that is not on this machine, by its name in `presets`.
 Called by: `python -m model describe`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from model.cache import cache_bytes, layer_bytes
 from model.checkpoint import Uninitialised, load_config
+from model.checkpoint import weights_bytes as stored_bytes
 from model.config import ModelConfig, TextConfig
 from model.memory import GPU_GIGABYTES, devices, gpus_needed
 from model.moe import Experts
 from model.presets import preset
 from model.transformer import Transformer
+
+CONTEXTS = (8_192, 131_072, 10**6, 3 * 10**6, 10**7)  #: tokens
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,15 @@ class Place:
     name: str
     memory_bytes: int
     fits: bool  #: weights and cache, with a tenth of the memory left
+
+
+@dataclass(frozen=True)
+class Context:
+    """What so many tokens cost."""
+
+    tokens: int
+    cache_bytes: int  #: keys and values; a layer that attends in chunks holds one chunk
+    cache_bytes_in_full: int  #: as if every layer held every token
 
 
 @dataclass(frozen=True)
@@ -44,9 +59,11 @@ class Description:
     tokens_per_tile: int  #: of an image, in the text; 0 if none stand there
     features_per_image: int  #: at most, beside the text, for cross-attention; 0 without it
     dtype: str
-    weights_bytes: int  #: in memory, in this dtype
+    weights_bytes: int  #: in memory, in this dtype but for what is quantized
+    cache_dtype: str
     cache_tokens: int
     cache_bytes: int  #: keys and values of so many tokens, in this dtype
+    contexts: tuple[Context, ...]  #: more and more tokens, up to the whole context
     cache_bytes_per_image: int  #: keys and values for cross-attention, at most
     devices: tuple[Place, ...]  #: of this machine
     gpus_needed: dict[str, int]  #: by their memory: how many hold weights and cache between them
@@ -56,17 +73,23 @@ class Description:
 
 
 def describe(
-    folder_or_name: str | Path, dtype: torch.dtype, cache_tokens: int | None
+    folder_or_name: str | Path,
+    dtype: torch.dtype,
+    cache_tokens: int | None,
+    cache_dtype: torch.dtype | None = None,
 ) -> Description:
-    """Reads config.json, or the preset; `cache_tokens` is the whole context unless given."""
+    """Reads config.json, or the preset; `cache_tokens` is the whole context unless given, and
+    `cache_dtype` is `dtype`."""
     config = _config(Path(folder_or_name))
     with torch.device("meta"), Uninitialised():
         transformer = Transformer(config)
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
     weights_bytes = parameters * dtype.itemsize
-    cache_bytes = _cache_bytes(config.text, tokens, dtype)
-    need = weights_bytes + cache_bytes
+    if config.quantization is not None:
+        weights_bytes = stored_bytes(folder_or_name, dtype)
+    kept = cache_dtype or dtype
+    need = weights_bytes + cache_bytes(config.text, tokens, kept)
     encoders = (transformer.vision, transformer.projector, transformer.cross_vision)
     vision = sum(_count(part) for part in encoders if part)
     features = _features_per_image(config)
@@ -83,10 +106,12 @@ def describe(
         features_per_image=features,
         dtype=str(dtype).removeprefix("torch."),
         weights_bytes=weights_bytes,
+        cache_dtype=str(kept).removeprefix("torch."),
         cache_tokens=tokens,
-        cache_bytes=cache_bytes,
+        cache_bytes=cache_bytes(config.text, tokens, kept),
+        contexts=tuple(_contexts(config.text, kept)),
         cache_bytes_per_image=len(config.text.cross_attention_layers)
-        * _layer_bytes(config.text, features, dtype),
+        * layer_bytes(config.text, features, kept),
         devices=tuple(Place(d.name, d.memory_bytes, d.fits(need)) for d in devices()),
         gpus_needed={f"{size} GB": gpus_needed(need, size) for size in GPU_GIGABYTES},
     )
@@ -111,6 +136,13 @@ def _idle(transformer: Transformer, text: TextConfig) -> int:
     return experts // text.num_local_experts * (text.num_local_experts - text.num_experts_per_tok)
 
 
+def _contexts(text: TextConfig, dtype: torch.dtype) -> Iterator[Context]:
+    whole = text.max_position_embeddings
+    for tokens in (*(some for some in CONTEXTS if some < whole), whole):
+        in_full = cache_bytes(text, tokens, dtype, in_full=True)
+        yield Context(tokens, cache_bytes(text, tokens, dtype), in_full)
+
+
 def _kind(text: TextConfig, layer: int) -> str:
     if layer in text.cross_attention_layers:
         return "images (cross-attention), dense"
@@ -125,13 +157,3 @@ def _kind(text: TextConfig, layer: int) -> str:
 def _features_per_image(config: ModelConfig) -> int:
     encoder = config.cross_vision
     return encoder.max_num_tiles * encoder.tokens_per_tile if encoder else 0
-
-
-def _cache_bytes(text: TextConfig, tokens: int, dtype: torch.dtype) -> int:
-    """A layer that attends in chunks holds one chunk at most, one that looks at images no token."""
-    layers = set(range(text.num_hidden_layers)) - set(text.cross_attention_layers)
-    return sum(_layer_bytes(text, min(tokens, text.chunk(n) or tokens), dtype) for n in layers)
-
-
-def _layer_bytes(text: TextConfig, held: int, dtype: torch.dtype) -> int:
-    return held * 2 * text.num_key_value_heads * text.head_dim * dtype.itemsize

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,10 @@ from model.checkpoint import load_transformer, weights_sha256
 from model.cross_image import CrossImageProcessor
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
+from model.pages import CACHE_DTYPES
+from model.prefixes import Identity, PrefixStore, pixel_hash
 from model.prompt import Part, Prompt, ask, open_turn, reply
+from model.readings import Prefix
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import IMAGE, PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
@@ -60,26 +64,6 @@ class CheckpointMismatch(EngineError):
     """The files of a checkpoint contradict each other; the message names them."""
 
 
-class Prefix:
-    """A prefilled prompt: what the model remembers of it. A value that only `clone` copies."""
-
-    def __init__(self, cache: Cache, last_D: Tensor) -> None:
-        self.cache = cache
-        self.last_D = last_D  #: what predicts the token after the prefix
-
-    @property
-    def length(self) -> int:
-        """Tokens read."""
-        return self.cache.length
-
-    @property
-    def nbytes(self) -> int:
-        return self.cache.nbytes
-
-    def clone(self) -> Prefix:
-        return Prefix(self.cache.clone(), self.last_D.clone())
-
-
 class Piece(NamedTuple):
     """Some tokens of a prompt with the tiles that stand among them."""
 
@@ -93,17 +77,29 @@ def load(
     dtype: str = "auto",
     device: str = "auto",
     *,
+    cache_dtype: str = "auto",
+    prefixes: PrefixStore | None = None,
     piece_tokens: int = PIECE_TOKENS,
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
 
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
-    is the GPU if there is one. A folder of weights without a tokenizer.json gives `logits` and
-    nothing else.
+    is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
+    "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
+    memory of bfloat16. With `prefixes`, what prompts have in common is read once. A folder of
+    weights without a tokenizer.json gives `logits` and nothing else.
     """
     chosen_device = choose_device(device)
-    transformer = load_transformer(folder, choose_dtype(dtype, chosen_device), chosen_device)
-    engine = Engine(Path(folder), transformer, piece_tokens=piece_tokens)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
+    transformer = load_transformer(folder, chosen_dtype, chosen_device)
+    engine = Engine(
+        Path(folder),
+        transformer,
+        cache_dtype=kept_dtype,
+        prefixes=prefixes,
+        piece_tokens=piece_tokens,
+    )
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
     return engine
@@ -117,19 +113,28 @@ class Engine:
         folder: Path,
         transformer: Transformer,
         *,
+        cache_dtype: torch.dtype | None = None,  #: None: that of the weights
+        prefixes: PrefixStore | None = None,
         piece_tokens: int = PIECE_TOKENS,
     ) -> None:
         self.folder = folder
+        self.prefixes = prefixes
         self.piece_tokens = piece_tokens
         self.profile: Mapping[str, Any] = _read_profile(folder)
         self._transformer = transformer.eval()
         self._text = transformer.config.text
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
+        self._cache_dtype = cache_dtype or weight.dtype
 
     def prepare(self) -> None:
         """Read what text and images need now, so that a wrong folder is told at once."""
         _ = self.tokenizer, self.image_processor, self._unspeakable
+
+    @property
+    def transformer(self) -> Transformer:
+        """The model itself, for those who look inside."""
+        return self._transformer
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -158,6 +163,11 @@ class Engine:
     @property
     def dtype(self) -> str:
         return str(self._dtype).removeprefix("torch.")
+
+    @property
+    def cache_dtype(self) -> str:
+        """How keys and values of what was read are kept: a name among `CACHE_DTYPES`."""
+        return next(name for name, dtype in CACHE_DTYPES.items() if dtype == self._cache_dtype)
 
     @property
     def device(self) -> str:
@@ -197,11 +207,13 @@ class Engine:
         """Reads text and images, the beginning of a user's turn.
 
         `on_progress` gets the tokens read and their total, before the first piece and after each;
-        if it raises, reading ends there.
+        if it raises, reading ends there. What the engine's `prefixes` know counts as read.
         """
         prompt = open_turn(parts, self.tokenizer, self.image_processor)
         self._require_room(len(prompt.token_ids))
-        cache = Cache(self._text, 1, self._dtype, self._device)
+        if self.prefixes is not None:
+            return self._go_on(self.prefixes, prompt, on_progress)
+        cache = Cache(self._text, 1, self._cache_dtype, self._device)
         return Prefix(cache, self._read(cache, prompt, on_progress))
 
     @torch.inference_mode()
@@ -275,18 +287,68 @@ class Engine:
         text.write(stream.flush())
         return text.all
 
-    def _read(self, cache: Cache, prompt: Prompt, on_progress: OnProgress | None = None) -> Tensor:
-        """Adds the prompt to the cache piece by piece; what it returns predicts the next token."""
-        report = on_progress or _ignore
-        done, total = 0, len(prompt.token_ids)
+    def _go_on(self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None) -> Prefix:
+        """Reads what the store does not know, and lets it know where each piece ended."""
+        identity = self._identity(prompt)
+        known = store.find(identity, self._device)
+        if known:
+            after = known[-1].clone()
+        else:
+            after = Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
+
+        def at_border(last_D: Tensor) -> None:
+            known.append(Prefix(after.cache.clone(), last_D))
+
+        self._read(after.cache, prompt, on_progress, start=after.length, at_border=at_border)
+        store.keep(identity, known)
+        return known[-1].clone()
+
+    def _identity(self, prompt: Prompt) -> Identity:
+        return Identity(self._reader, prompt.token_ids, dict(self._pixels(prompt)))
+
+    def _pixels(self, prompt: Prompt) -> Iterator[tuple[int, bytes]]:
+        """The places from which on pixels matter, and a hash of these: the first token of each
+        tile, or the one that stands for an image."""
+        config = self._transformer.config
+        if prompt.tiles_N3SS is None:
+            return
+        ids = enumerate(prompt.token_ids)
+        places = [place for place, token_id in ids if token_id == config.image_token_index]
+        if config.vision is not None:
+            starts = places[:: config.vision.tokens_per_tile]
+            yield from zip(starts, map(pixel_hash, prompt.tiles_N3SS), strict=True)
+        else:
+            for place, image in zip(places, _images(prompt, len(places)), strict=True):
+                yield place, str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
+
+    @cached_property
+    def _reader(self) -> str:
+        """All that decides what is remembered of a prompt."""
+        config = json.dumps(self._transformer.config.to_hf(), sort_keys=True)
+        return "\n".join([self.weights_sha256, config, self.dtype, self.cache_dtype])
+
+    def _read(
+        self,
+        cache: Cache,
+        prompt: Prompt,
+        on_progress: OnProgress | None = None,
+        *,
+        start: int = 0,
+        at_border: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Adds the prompt to the cache, from its token `start` on, piece by piece. What predicts
+        the token after each piece is given to `at_border`, and that of the last one returned."""
+        report, end_piece = on_progress or _ignore, at_border or _forget
+        done, total = start, len(prompt.token_ids)
         last_D = torch.empty(0)
-        for piece in self._pieces(prompt):
+        for piece in self._pieces(prompt, start):
             report(done, total)
             layout = self._layout(cache.length, len(piece.token_ids))
             view = self._view(piece, cache.gaze)
             h_BTD = self._transformer(self._embed(piece), layout, cache, view=view)
             last_D = h_BTD[0, -1].clone()
             done += len(piece.token_ids)
+            end_piece(last_D)
         report(done, total)
         return last_D
 
@@ -341,18 +403,20 @@ class Engine:
         stop = sorted(self.tokenizer.stop_ids)
         return lambda written: choices.after(written, stop), choices.longest
 
-    def _pieces(self, prompt: Prompt) -> Iterator[Piece]:
-        """Cuts a prompt into pieces to read at once; a tile is never cut in two."""
+    def _pieces(self, prompt: Prompt, start: int = 0) -> Iterator[Piece]:
+        """Cuts a prompt, from its token `start` on, into pieces to read at once; a tile is never
+        cut in two."""
         if self._transformer.config.cross_vision is not None:
-            yield from self._pieces_beside_images(prompt)
+            yield from self._pieces_beside_images(prompt, start)
             return
         vision = self._transformer.config.vision
         tile = vision.tokens_per_tile if vision else 1
         image_token = self._transformer.config.image_token_index if vision else -1
         ids, tiles_N3SS, _ = prompt
         _require_tiles(ids.count(image_token), tile, tiles_N3SS)
-        start, first_tile, features = 0, 0, 0
-        for end, token_id in enumerate(ids, start=1):
+        features = ids[:start].count(image_token)
+        first_tile = features // tile
+        for end, token_id in enumerate(ids[start:], start=start + 1):
             features += token_id == image_token
             is_full = end - start >= self.piece_tokens and features % tile == 0
             if is_full or end == len(ids):
@@ -361,13 +425,14 @@ class Engine:
                 yield Piece(ids[start:end], some if last_tile > first_tile else None)
                 start, first_tile = end, last_tile
 
-    def _pieces_beside_images(self, prompt: Prompt) -> Iterator[Piece]:
+    def _pieces_beside_images(self, prompt: Prompt, start: int) -> Iterator[Piece]:
         """The same where one token stands for an image, which is encoded with its piece."""
         image_token = self._transformer.config.image_token_index
         images = _images(prompt, prompt.token_ids.count(image_token))
+        images = islice(images, prompt.token_ids[:start].count(image_token), None)
         piece: list[int] = []
         seen: list[Tiles] = []
-        for token_id in prompt.token_ids:
+        for token_id in prompt.token_ids[start:]:
             piece.append(token_id)
             if token_id == image_token:
                 seen.append(next(images))
@@ -437,6 +502,10 @@ def _anything(written: Sequence[int]) -> None:
 
 def _ignore(done: int, total: int) -> None:
     """Nobody watches."""
+
+
+def _forget(last_D: Tensor) -> None:
+    """Nobody keeps prefixes."""
 
 
 def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:
@@ -513,6 +582,17 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise EngineError(f"dtype {dtype!r} is not known: use auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]
+
+
+def choose_cache_dtype(cache_dtype: str, dtype: torch.dtype) -> torch.dtype:
+    """`dtype` is what is computed in, and what "auto" means."""
+    if cache_dtype == "auto":
+        return dtype
+    if cache_dtype not in CACHE_DTYPES:
+        raise EngineError(
+            f"cache dtype {cache_dtype!r} is not known: use auto, {', '.join(CACHE_DTYPES)}"
+        )
+    return CACHE_DTYPES[cache_dtype]
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

@@ -73,8 +73,9 @@ def top(site: Site, page: str) -> None:
 
 
 def bottom(site: Site) -> None:
-    name, limits = site.settings.engine_model, []
-    if not site.settings.engine_url:
+    if site.settings.engine_url:
+        name, limits = site.settings.engine_model, list[str]()
+    else:
         name, limits = checkpoint_limits(site.settings.checkpoint, site.language)
     html(render.footer(site.say, __version__, name, limits), classes=["foot"])
 

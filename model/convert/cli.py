@@ -11,7 +11,6 @@ what is not finished leaves nothing behind. Called by `model.__main__`.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -24,15 +23,17 @@ from model.convert.errors import ConvertError
 from model.convert.gguf import DTYPES, export_gguf
 from model.convert.meta import VOCABULARY, convert_meta, read_meta
 from model.convert.pickles import weight_files
+from model.outputs import (
+    bytes_of,
+    copy_companions,
+    in_bytes,
+    refuse_full_disk,
+    refuse_output,
+    whole,
+)
 from model.progress import Progress
 
 DTYPES_HF = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-
-#: What a checkpoint folder has beside its weights and config, and keeps.
-COMPANIONS = (
-    "tokenizer*.json", "special_tokens_map.json", "chat_template.*", "*processor_config.json",
-    "generation_config.json", "profile.json", "README.md", "LICENSE*", "USE_POLICY*",
-)  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,9 +48,8 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-    sys.stderr.write(
-        f"{arguments.out}: {_size(_bytes(arguments.out))} in {time.monotonic() - started:.0f} s\n"
-    )
+    size, seconds = in_bytes(bytes_of(arguments.out)), time.monotonic() - started
+    sys.stderr.write(f"{arguments.out}: {size} in {seconds:.0f} s\n")
     return 0
 
 
@@ -67,10 +67,8 @@ def convert(arguments: argparse.Namespace) -> None:
         )
     if files and arguments.dtype:
         raise ConvertError("--dtype is for checkpoints: Meta's weights are kept as they are")
-    _refuse_out(source, out, to, arguments.force)
-    partial = out.with_name(out.name + ".partial")
-    _remove(partial)
-    try:
+    refuse_output(source, out, is_file=to == "gguf", force=arguments.force)
+    with whole(out) as partial:
         if to == "gguf":
             _to_gguf(source, partial, arguments.dtype or "bf16")
         else:
@@ -79,15 +77,11 @@ def convert(arguments: argparse.Namespace) -> None:
                 _from_meta(source, partial, files, arguments.context)
             else:
                 _again(source, partial, arguments.dtype)
-        _remove(out)
-        partial.rename(out)
-    finally:
-        _remove(partial)
 
 
 def in_sizes(done: int, total: int) -> str:
     """How far a writing is."""
-    return f"{_size(done)} of {_size(total)}"
+    return f"{in_bytes(done)} of {in_bytes(total)}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,22 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_out(source: Path, out: Path, to: str, force: bool) -> None:
-    if out.resolve() == source.resolve():
-        raise ConvertError(f"{out} is the source itself: name another OUT")
-    if source.resolve().is_relative_to(out.resolve()):
-        raise ConvertError(f"{out} contains the source: name another OUT")
-    if not out.exists():
-        return
-    if not force:
-        raise ConvertError(f"{out} exists: name another OUT, or replace it with --force")
-    is_ours = out.is_file() if to == "gguf" else (out / CONFIG).is_file() or _is_empty(out)
-    if not is_ours:
-        raise ConvertError(f"{out} is no {'file' if to == 'gguf' else 'checkpoint'}: not replaced")
-
-
 def _from_meta(source: Path, out: Path, files: Sequence[Path], context: int | None) -> None:
-    _refuse_full_disk(out, sum(path.stat().st_size for path in files))
+    refuse_full_disk(out, sum(path.stat().st_size for path in files))
     meta = read_meta(source)
     convert_meta(meta, source / VOCABULARY, out, context, Progress("writing", in_sizes))
 
@@ -134,15 +114,13 @@ def _again(source: Path, out: Path, dtype: str | None) -> None:
     """As our own checkpoints are saved, which is as transformers names things."""
     if dtype == "q8_0":
         raise ConvertError("--dtype q8_0 is for GGUF: a checkpoint folder holds f32, bf16 or f16")
-    _refuse_full_disk(out, _bytes(source))
+    refuse_full_disk(out, bytes_of(source))
     save_checkpoint(load_transformer(source, DTYPES_HF[dtype] if dtype else None), out)
-    for pattern in COMPANIONS:
-        for path in source.glob(pattern):
-            shutil.copyfile(path, out / path.name)
+    copy_companions(source, out)
 
 
 def _to_gguf(source: Path, out: Path, dtype: str) -> None:
-    _refuse_full_disk(out.parent, _bytes(source) // 2)
+    refuse_full_disk(out.parent, bytes_of(source) // 2)
     done = export_gguf(source, out, dtype, Progress("writing", in_sizes))
     if done.left_out:
         sys.stderr.write(
@@ -153,31 +131,3 @@ def _to_gguf(source: Path, out: Path, dtype: str) -> None:
         sys.stderr.write(
             f"note: {done.not_quantised} tensors have rows that are no multiple of 32 and are f16\n"
         )
-
-
-def _refuse_full_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ConvertError(
-            f"{folder.resolve()} has {_size(free)} free, about {_size(needed)} are needed"
-        )
-
-
-def _bytes(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from model.train.crew import Crew
     from model.train.loop import Run
     from model.train.measure.common import Measured
+    from model.train.measure.recall import Recall
 
 PROMPTS = Path(__file__).parents[2] / "mmapp" / "tasks" / "prompts.toml"
 SAY_SECONDS = 30
@@ -98,7 +101,10 @@ def _run(crew: Crew, arguments: argparse.Namespace) -> Run:
 
 
 def evaluate(argv: list[str]) -> int:
-    """Measure a checkpoint folder on the val split and print the table."""
+    """Measure a checkpoint folder on the val split and print the table. `evaluate recall` measures
+    what it recalls of long texts (its own --help)."""
+    if argv[:1] == ["recall"]:
+        return recall(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m model evaluate", description=evaluate.__doc__)
     parser.add_argument("folder", type=Path, help="a checkpoint folder")
     parser.add_argument("--data", type=Path, required=True, help=DATA)
@@ -130,6 +136,51 @@ def evaluate(argv: list[str]) -> int:
         raise ValueError(f"{arguments.data} holds nothing to measure of {arguments.folder}")
     sys.stdout.write(f"{measured_line()}.\n\n{table(measured.figures)}")
     return 0
+
+
+def recall(argv: list[str]) -> int:
+    """Measure how many facts that are hidden in a text are recalled, by its length and their depth.
+    Each is asked about with four answers to choose from, so any checkpoint can be measured."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model evaluate recall", description=recall.__doc__
+    )
+    parser.add_argument("folder", type=Path, help="a checkpoint folder")
+    parser.add_argument("--data", type=Path, required=True, help="has documents/ with a val split")
+    parser.add_argument(
+        "--tokens", type=int, action="append", metavar="N",
+        help="length of the texts; repeatable; default: doubled from 1,000 to the whole context",
+    )  # fmt: skip
+    parser.add_argument("--each", type=int, default=8, metavar="N", help="texts of each length")
+    parser.add_argument("--lang", choices=("en", "zh"), default="en", help="of texts and facts")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a heat map there, as SVG")
+    parser.add_argument("--json", action="store_true", help="the shares as JSON on stdout")
+    parser.add_argument("--cache-dtype", default="auto", help="of what was read: fp8, int8, ...")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    arguments = parser.parse_args(argv)
+    import torch
+
+    from model.engine import load
+    from model.train.heat import heat_map
+    from model.train.measure.recall import lengths, measure_recall, recall_table
+
+    torch.set_num_threads(arguments.threads)
+    engine = load(arguments.folder, cache_dtype=arguments.cache_dtype)
+    found = measure_recall(
+        engine,
+        arguments.data,
+        arguments.tokens or lengths(engine),
+        lang=arguments.lang,
+        each=arguments.each,
+        report=Progress(),
+    )
+    if arguments.plot:
+        arguments.plot.write_text(heat_map(found, engine.name), encoding="utf-8")
+    sys.stdout.write(_as_json(found) if arguments.json else recall_table(found))
+    return 0
+
+
+def _as_json(rows: Sequence[Recall]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
 
 
 def _export(run: Run, arguments: argparse.Namespace) -> None:

@@ -147,15 +147,16 @@ def test_branches_on_a_cache_give_what_each_gives_after_the_trunk(trunk: int) ->
 
 
 @torch.no_grad()
-def test_long_pieces_after_a_cache_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_before_is_attended_to_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer = small(4)
     x_BTD = torch.randn(2, 30, WIDTH)
     whole = transformer(x_BTD, Layout.consecutive(0, 30, 2))
-    monkeypatch.setattr("model.attention.QUERY_BLOCK", 5)
+    monkeypatch.setattr("model.cache.PAGE_TOKENS", 3)
     cache = Cache(transformer.config.text, 2, torch.float32, "cpu")
     parts = [
         transformer(x_BTD[:, :7], Layout.consecutive(0, 7, 2), cache),
-        transformer(x_BTD[:, 7:], Layout.consecutive(7, 23, 2), cache),
+        transformer(x_BTD[:, 7:29], Layout.consecutive(7, 22, 2), cache),
+        transformer(x_BTD[:, 29:], Layout.consecutive(29, 1, 2), cache),
     ]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=0)
 

@@ -100,6 +100,30 @@ def test_pieces_change_nothing(parts: list[Part], folder: Path, engine: model.En
     )
 
 
+def test_pages_of_features_change_nothing(
+    engine: model.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = engine.score(engine.prefill(PARTS), CONTINUATIONS)
+    monkeypatch.setattr("model.cache.PAGE_TOKENS", 3)
+    assert engine.score(engine.prefill(PARTS), CONTINUATIONS) == pytest.approx(
+        expected, abs=TOLERANCE
+    )
+
+
+def test_a_store_of_prefixes_tells_images_apart(folder: Path, tmp_path: Path) -> None:
+    plain = model.load(folder, dtype="float32", device="cpu", piece_tokens=7)
+    stored = model.PrefixStore(0, tmp_path, 2**30)
+    engine = model.load(folder, "float32", "cpu", prefixes=stored, piece_tokens=7)
+    for last in (picture(9, 30, 3), picture(9, 30, 4)):
+        parts = [*PARTS[:4], last, " yes, the cat"]
+        expected = plain.score(plain.prefill(parts), CONTINUATIONS)
+        for _ in range(2):
+            read: list[tuple[int, int]] = []
+            prefix = engine.prefill(parts, lambda *done, read=read: read.append(done))
+            assert engine.score(prefix, CONTINUATIONS) == pytest.approx(expected, abs=TOLERANCE)
+        assert read[0][0] == read[0][1]  # the second time, all is known
+
+
 def test_what_is_seen_decides(engine: model.Engine) -> None:
     """After text, only the last images are seen; before them, none."""
     last = [*PARTS[:4], picture(9, 30, 4), PARTS[5]]

@@ -150,6 +150,27 @@ def test_a_clone_is_independent_of_its_prefix(engine: model.Engine) -> None:
     assert engine.score(clone, ["sat"]) != pytest.approx(before)
 
 
+@pytest.mark.parametrize(("kept", "off"), [("bfloat16", 0.05), ("int8", 0.05), ("fp8", 0.5)])
+def test_a_cache_in_fewer_bits_scores_nearly_the_same(
+    tiny_checkpoint: Path, engine: model.Engine, kept: str, off: float
+) -> None:
+    small = model.load(tiny_checkpoint, "float32", "cpu", cache_dtype=kept, piece_tokens=16)
+    prefix, plain = small.prefill(PARTS), engine.prefill(PARTS)
+    assert (small.cache_dtype, engine.cache_dtype) == (kept, "float32")
+    assert prefix.nbytes < 0.6 * plain.nbytes
+    scores = small.score(prefix, CONTINUATIONS)
+    expected = engine.score(plain, CONTINUATIONS)
+    lengths = [len(in_tokens(small, one)[1]) for one in CONTINUATIONS]
+    for score, right, length in zip(scores, expected, lengths, strict=True):
+        assert score / length == pytest.approx(right / length, abs=off)
+    assert scores != expected
+
+
+def test_an_unknown_cache_dtype_is_refused(tiny_checkpoint: Path) -> None:
+    with pytest.raises(EngineError, match=r"'int4' is not known: use auto, .*int8"):
+        model.load(tiny_checkpoint, cache_dtype="int4")
+
+
 def test_answers_that_differ_in_their_last_token_are_read_once(engine: model.Engine) -> None:
     prefix = engine.prefill(["the cat"])
     reads: list[tuple[int, int]] = []

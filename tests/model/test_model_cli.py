@@ -113,6 +113,18 @@ def test_describe_counts_parameters_layers_and_memory(
     assert told["tokens_per_tile"] == 4
 
 
+def test_describe_tells_what_chunks_and_fewer_bits_save(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = run_json(capsys, "describe", Path("llama-4-scout"), "--cache-dtype", "int8")
+    million = told["contexts"][2]
+    token = 2 * 8 * (128 + 2)  # keys and values: a byte for each number, two for each scale
+    assert (told["cache_dtype"], million["tokens"]) == ("int8", 1_000_000)
+    assert million["cache_bytes"] == (12 * 1_000_000 + 36 * 8_192) * token
+    assert million["cache_bytes_in_full"] == 48 * 1_000_000 * token
+    assert [context["tokens"] for context in told["contexts"]][-1] == told["context_length"]
+
+
 def test_describe_is_readable_without_json(
     text_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

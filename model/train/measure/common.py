@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from model.engine import Engine, Prefix
+from model.engine import Engine
+from model.readings import Prefix
 from model.train.calibration import AnswerCalibration, Calibration
 
 T = TypeVar("T")

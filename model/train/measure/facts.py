@@ -73,7 +73,7 @@ def key_facts(
         chance = random.Random(f"{seed}/{lang}/{number}")
         asked = min(HIDDEN + 1, count - len(found))
         depths = [(place + (number + 0.5) / total) / HIDDEN for place in range(min(HIDDEN, asked))]
-        text, hidden = _with_facts(_glued(documents, characters, chance), lang, depths, chance)
+        text, hidden = with_facts(glued(documents, characters, chance), lang, depths, chance)
         questions: list[tuple[str, Hidden | None]] = [(one.question, one) for one in hidden]
         if asked > HIDDEN:
             is_like = number % 2 == 0
@@ -97,7 +97,7 @@ def _answered(case: Case, hidden: Hidden) -> Case:
     return replace(case, answers=(hidden.answer,), page=page, other_words=hidden.other_words)
 
 
-def _glued(documents: Sequence[TextDocument], characters: int, chance: random.Random) -> str:
+def glued(documents: Sequence[TextDocument], characters: int, chance: random.Random) -> str:
     """Whole documents in random order, none twice; the last one is cut at the end of a line."""
     lines: list[str] = []
     length = 0
@@ -115,7 +115,7 @@ def _glued(documents: Sequence[TextDocument], characters: int, chance: random.Ra
     return "\n".join(lines)
 
 
-def _with_facts(
+def with_facts(
     text: str, lang: str, depths: Sequence[float], chance: random.Random
 ) -> tuple[str, list[Hidden]]:
     """The text with a fact hidden at each depth, and these."""

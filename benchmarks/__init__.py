@@ -1,0 +1,1 @@
+"""Benchmarks of the model against others that run the same weights."""
