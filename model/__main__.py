@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_generate(arguments: argparse.Namespace) -> None:
-    engine = _load(arguments)
+    engine = _load(arguments, _store(arguments))
     started = time.monotonic()
     prefix = _prefill(engine, arguments)
     read = time.monotonic()
@@ -109,7 +109,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 
 def run_score(arguments: argparse.Namespace) -> None:
-    engine = _load(arguments)
+    engine = _load(arguments, _store(arguments))
     prefix = _prefill(engine, arguments)
     asked = [_continuation(arguments.prompt, text) for text in arguments.continuation]
     scores = engine.score(prefix, asked, Progress("scoring", in_tokens))
@@ -246,13 +246,13 @@ def _positive(word: str) -> int:
     return number
 
 
-def _load(arguments: argparse.Namespace) -> Engine:
+def _load(arguments: argparse.Namespace, prefixes: PrefixStore | None = None) -> Engine:
     return load(
         arguments.folder,
         arguments.dtype,
         arguments.device,
         cache_dtype=arguments.cache_dtype,
-        prefixes=_store(arguments),
+        prefixes=prefixes,
     )
 
 

@@ -29,6 +29,7 @@ from model.config import TextConfig
 from model.layers import rms_normalise
 from model.pages import Segment
 from model.parts import attend_among, attend_to_held, attend_to_segment, merge
+from model.products import Linear
 from model.rope import rotate, rotations
 
 
@@ -77,6 +78,28 @@ class Sight:
     global_mask_B1TS: Tensor | None = None
     near_BT: Tensor | None = None  #: with masks: whether a token sees what local layers have cached
     blocks: Blocks | None = None
+
+
+@dataclass(frozen=True)
+class Sights:
+    """Sequences side by side in one row: each sees its own cache and itself."""
+
+    each: tuple[Sight, ...]
+    lengths: tuple[int, ...]  #: tokens of each
+    rotation_BTR: Tensor  #: of all
+    temperature_BT: Tensor | None
+
+    @classmethod
+    def side_by_side(cls, each: Sequence[Sight]) -> Sights:
+        rotation_BTR = torch.cat([sight.rotation_BTR for sight in each], dim=1)
+        temperatures = [sight.temperature_BT for sight in each if sight.temperature_BT is not None]
+        temperature_BT = torch.cat(temperatures, dim=1) if temperatures else None
+        lengths = tuple(sight.rotation_BTR.shape[1] for sight in each)
+        return cls(tuple(each), lengths, rotation_BTR, temperature_BT)
+
+
+#: The cache of a layer, one for each sequence side by side, or none.
+LayerCaches = LayerCache | Sequence[LayerCache] | None
 
 
 def look(config: TextConfig, layout: Layout, cache: Cache | None, keep: bool) -> Sight:
@@ -169,18 +192,19 @@ class Attention(nn.Module):
         self.is_local = config.chunk(layer) is not None
         wide = config.num_attention_heads * config.head_dim
         narrow = config.num_key_value_heads * config.head_dim
-        self.query = nn.Linear(config.hidden_size, wide, bias=False)
-        self.key = nn.Linear(config.hidden_size, narrow, bias=False)
-        self.value = nn.Linear(config.hidden_size, narrow, bias=False)
-        self.output = nn.Linear(wide, config.hidden_size, bias=False)
+        self.query = Linear(config.hidden_size, wide)
+        self.key = Linear(config.hidden_size, narrow)
+        self.value = Linear(config.hidden_size, narrow)
+        self.output = Linear(wide, config.hidden_size)
 
-    def forward(self, x_BTD: Tensor, sight: Sight, cache: LayerCache | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, sight: Sight | Sights, cache: LayerCaches) -> Tensor:
         q_BTHW, k_BTKW, v_BTKW = (
             torch.unflatten(project(x_BTD), -1, (-1, self.config.head_dim))
             for project in (self.query, self.key, self.value)
         )
-        if self.uses_rope:
-            q_BTHW, k_BTKW = self.place(q_BTHW, sight), self.place(k_BTKW, sight)
+        if self.uses_rope:  # queries and keys at once: fewer, larger steps
+            qk_BTHW = self.place(torch.cat([q_BTHW, k_BTKW], dim=2), sight)
+            q_BTHW, k_BTKW = torch.split(qk_BTHW, [q_BTHW.shape[2], k_BTKW.shape[2]], dim=2)
         elif sight.temperature_BT is not None:
             q_BTHW = (q_BTHW * sight.temperature_BT[..., None, None]).to(q_BTHW.dtype)
         heads = Heads(q_BTHW.transpose(1, 2), k_BTKW.transpose(1, 2), v_BTKW.transpose(1, 2))
@@ -188,14 +212,19 @@ class Attention(nn.Module):
         out_BTD: Tensor = self.output(y_BHTW.transpose(1, 2).flatten(2))
         return out_BTD
 
-    def place(self, x_BTHW: Tensor, sight: Sight) -> Tensor:
+    def place(self, x_BTHW: Tensor, sight: Sight | Sights) -> Tensor:
         """Rotate by position, then (Scout) normalise each head."""
         x_BTHW = rotate(x_BTHW, sight.rotation_BTR)
         if self.config.use_qk_norm:
             return rms_normalise(x_BTHW, self.config.rms_norm_eps)
         return x_BTHW
 
-    def attend(self, new: Heads, sight: Sight, cache: LayerCache | None) -> Tensor:
+    def attend(self, new: Heads, sight: Sight | Sights, cache: LayerCaches) -> Tensor:
+        if isinstance(sight, Sights):
+            assert isinstance(cache, Sequence)
+            rows = zip(new.cut(*sight.lengths), sight.each, cache, strict=True)
+            return torch.cat([self.attend(*row) for row in rows], dim=2)
+        assert not isinstance(cache, Sequence)
         attend = attend_in_chunks if self.is_local else attend_to_all
         mask_B1TS = sight.local_mask_B1TS if self.is_local else sight.global_mask_B1TS
         if mask_B1TS is None:

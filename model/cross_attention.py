@@ -23,6 +23,7 @@ from model.config import TextConfig
 from model.gaze import View
 from model.layers import RMSNorm, SwiGLU
 from model.parts import attend_to_held
+from model.products import Linear
 
 
 class CrossBlock(nn.Module):
@@ -57,10 +58,10 @@ class CrossAttention(nn.Module):
         self.head_dim = config.head_dim
         wide = config.num_attention_heads * config.head_dim
         narrow = config.num_key_value_heads * config.head_dim
-        self.query = nn.Linear(config.hidden_size, wide, bias=False)
-        self.key = nn.Linear(config.hidden_size, narrow, bias=False)
-        self.value = nn.Linear(config.hidden_size, narrow, bias=False)
-        self.output = nn.Linear(wide, config.hidden_size, bias=False)
+        self.query = Linear(config.hidden_size, wide)
+        self.key = Linear(config.hidden_size, narrow)
+        self.value = Linear(config.hidden_size, narrow)
+        self.output = Linear(wide, config.hidden_size)
         self.query_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.key_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
 

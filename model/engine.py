@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.batching import Found, Piece, Request, Result, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
 from model.checkpoint import load_transformer, weights_sha256
@@ -31,6 +32,7 @@ from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
 from model.pages import CACHE_DTYPES
 from model.prefixes import Identity, PrefixStore, pixel_hash
+from model.products import computes_bfloat16
 from model.prompt import Part, Prompt, ask, open_turn, reply
 from model.readings import Prefix
 from model.sample import Choices, Sampling, choose
@@ -42,6 +44,7 @@ OnProgress = Callable[[int, int], None]
 Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
 
 PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
+AT_ONCE = 16  #: most prompts whose caches are held at a time by `score_many` and its like
 IMAGES_AT_ONCE = 4  #: encoded for one piece, where images are looked at by cross-attention
 LOGITS_AT_ONCE = 2**24  #: numbers in a slice of logits: 64 MiB of float32
 
@@ -62,14 +65,6 @@ class TileMismatch(EngineError):
 
 class CheckpointMismatch(EngineError):
     """The files of a checkpoint contradict each other; the message names them."""
-
-
-class Piece(NamedTuple):
-    """Some tokens of a prompt with the tiles that stand among them."""
-
-    token_ids: Sequence[int]
-    tiles_N3SS: Tensor | None
-    images: Sequence[Tiles] = ()  #: whole, for cross-attention, instead of tiles
 
 
 def load(
@@ -209,12 +204,7 @@ class Engine:
         `on_progress` gets the tokens read and their total, before the first piece and after each;
         if it raises, reading ends there. What the engine's `prefixes` know counts as read.
         """
-        prompt = open_turn(parts, self.tokenizer, self.image_processor)
-        self._require_room(len(prompt.token_ids))
-        if self.prefixes is not None:
-            return self._go_on(self.prefixes, prompt, on_progress)
-        cache = Cache(self._text, 1, self._cache_dtype, self._device)
-        return Prefix(cache, self._read(cache, prompt, on_progress))
+        return self._alone(self._open(parts, on_progress))
 
     @torch.inference_mode()
     def score(
@@ -228,19 +218,7 @@ class Engine:
         A string continues the user's turn. Of (question, answer) the question ends that turn and
         only the answer counts. `on_progress` works as in `prefill`.
         """
-        rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
-        self._require_room(
-            prefix.length, max((len(b) for r in rows for b in r.branches), default=0)
-        )
-        report = on_progress or _ignore
-        total, done = sum(len(row.token_ids) for row in rows), 0
-        scores = [0.0] * len(continuations)
-        for row in rows:
-            report(done, total)
-            self._score_row(prefix, row, scores)
-            done += len(row.token_ids)
-        report(done, total)
-        return scores
+        return self._alone(self._scores(prefix, continuations, on_progress))
 
     @torch.inference_mode()
     def generate(
@@ -262,12 +240,188 @@ class Engine:
         each bit of text as it is written; if it raises, writing ends there.
         """
         sampling = Sampling(temperature, top_p, seed)
+        return self._alone(self._write(prefix, prompt, max_tokens, sampling, allowed, on_token))
+
+    @torch.inference_mode()
+    def prefill_many(
+        self, prompts: Sequence[Sequence[Part]], on_end: OnProgress | None = None
+    ) -> list[Prefix]:
+        """As `prefill` of each, several in one step. `on_end` gets how many have ended, and all."""
+        return self._together([self._open(parts) for parts in prompts], on_end)
+
+    @torch.inference_mode()
+    def score_many(
+        self,
+        asked: Sequence[tuple[Prefix | Sequence[Part], Sequence[Continuation]]],
+        on_end: OnProgress | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair, several in one step.
+
+        A prompt that is given as parts is read for this and forgotten, so that memory does not
+        grow with the number of pairs. `on_end` works as in `prefill_many`.
+        """
+        return self._together([self._scores(*pair) for pair in asked], on_end)
+
+    @torch.inference_mode()
+    def generate_many(
+        self,
+        asked: Sequence[tuple[Prefix | Sequence[Part], str]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        allowed: Allowed | None = None,
+        on_end: OnProgress | None = None,
+    ) -> list[str]:
+        """As `generate` of each pair of a prefix, or of parts to read, and a prompt. Prompts are
+        read in the steps in which other answers are written; `on_end` as in `prefill_many`."""
+        sampling = Sampling(temperature, top_p, seed)
+        requests = [self._write(*pair, max_tokens, sampling, allowed) for pair in asked]
+        return self._together(requests, on_end)
+
+    def _alone(self, request: Request[Result]) -> Result:
+        return alone(request, self._read_wanted)
+
+    def _together(
+        self, requests: Sequence[Request[Result]], on_end: OnProgress | None
+    ) -> list[Result]:
+        report = on_end or _ignore
+        return together(
+            requests,
+            self._read_wanted,
+            room=self.piece_tokens,
+            at_once=AT_ONCE,
+            on_end=lambda ended: report(ended, len(requests)),
+        )
+
+    def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
+        """What several requests want, in one pass; one after another with cross-attention."""
+        if len(wanted) == 1 or self._transformer.config.cross_vision is not None:
+            parts = [self._read_alone(each) for each in wanted]
+        else:
+            parts = self._read_side_by_side(wanted)
+        logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
+        return [
+            Found(h_TD, next(logits) if each.predicts else None)
+            for h_TD, each in zip(parts, wanted, strict=True)
+        ]
+
+    def _read_alone(self, wanted: Wanted) -> Tensor:
+        piece, layout, cache = wanted.piece, wanted.layout, wanted.cache
+        h_BTD: Tensor = self._transformer(
+            self._embed(piece),
+            layout,
+            cache,
+            extend_cache=wanted.extend_cache,
+            view=self._view(piece, cache.gaze),
+        )
+        return h_BTD[0]
+
+    def _read_side_by_side(self, wanted: list[Wanted]) -> list[Tensor]:
+        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
+        tiles = [x for each in wanted if (x := each.piece.tiles_N3SS) is not None]
+        h_1TD = self._transformer.read_side_by_side(
+            self._embed(Piece(ids, torch.cat(tiles) if tiles else None)),
+            [each.layout for each in wanted],
+            [each.cache for each in wanted],
+            [each.extend_cache for each in wanted],
+        )
+        return list(torch.split(h_1TD[0], [len(each.piece.token_ids) for each in wanted]))
+
+    def _logits_after(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """For the last token of each, with the weights of the vocabulary read once for all."""
+        if parts:
+            yield from self._spoken(torch.stack([h_TD[-1] for h_TD in parts]))
+
+    def _spoken(self, h_xD: Tensor) -> Tensor:
+        """Logits without those that no answer may have."""
+        logits_xV: Tensor = self._transformer.unembed(h_xD)
+        return logits_xV.index_fill(-1, self._unspeakable, -torch.inf)
+
+    def _open(
+        self, parts: Sequence[Part], on_progress: OnProgress | None = None
+    ) -> Request[Prefix]:
+        prompt = open_turn(parts, self.tokenizer, self.image_processor)
+        self._require_room(len(prompt.token_ids))
+        if self.prefixes is not None:
+            return (yield from self._go_on(self.prefixes, prompt, on_progress))
+        prefix = self._nothing_read()
+        yield from self._read(prefix, prompt, on_progress)
+        return prefix
+
+    def _go_on(
+        self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None
+    ) -> Request[Prefix]:
+        """Reads what the store does not know, and lets it know where each piece ended."""
+        identity = self._identity(prompt)
+        known = store.find(identity, self._device)
+        after = known[-1].clone() if known else self._nothing_read()
+        yield from self._read(
+            after, prompt, on_progress, keep=lambda prefix: known.append(prefix.clone())
+        )
+        store.keep(identity, known)
+        return known[-1].clone()
+
+    def _nothing_read(self) -> Prefix:
+        return Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
+
+    def _read(
+        self,
+        after: Prefix,
+        prompt: Prompt,
+        on_progress: OnProgress | None = None,
+        keep: Callable[[Prefix], None] | None = None,
+    ) -> Request[None]:
+        """Adds the rest of the prompt to a prefix that holds its beginning, in place, piece by
+        piece; `keep` is given the prefix after each, and may keep a clone."""
+        report, end_piece = on_progress or _ignore, keep or _forget
+        total = len(prompt.token_ids)
+        for piece in self._pieces(prompt, after.length):
+            report(after.length, total)
+            layout = self._layout(after.length, len(piece.token_ids))
+            found = yield Wanted(piece, layout, after.cache)
+            after.last_D = found.h_TD[-1].clone()
+            end_piece(after)
+        report(after.length, total)
+
+    def _scores(
+        self,
+        before: Prefix | Sequence[Part],
+        continuations: Sequence[Continuation],
+        on_progress: OnProgress | None = None,
+    ) -> Request[list[float]]:
+        prefix = before if isinstance(before, Prefix) else (yield from self._open(before))
+        rows, report = self._rows(prefix, continuations), on_progress or _ignore
+        total, done = sum(len(row.token_ids) for row in rows), 0
+        scores = [0.0] * len(continuations)
+        for row in rows:
+            report(done, total)
+            h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
+            if row.token_ids:
+                piece, layout = Piece(row.token_ids), row.layout(prefix.length, self._device)
+                found = yield Wanted(piece, layout, prefix.cache, extend_cache=False)
+                h_ED = torch.cat([h_ED, found.h_TD])
+            self._add_scores(h_ED, row, scores)
+            done += len(row.token_ids)
+        report(done, total)
+        return scores
+
+    def _write(
+        self,
+        before: Prefix | Sequence[Part],
+        prompt: str,
+        max_tokens: int,
+        sampling: Sampling,
+        allowed: Allowed | None,
+        on_token: Callable[[str], None] | None = None,
+    ) -> Request[str]:
+        after = before.clone() if isinstance(before, Prefix) else (yield from self._open(before))
         generator = sampling.generator()
         choices, max_tokens = self._constraint(allowed, max_tokens)
         unread = ask(prompt, self.tokenizer)
-        self._require_room(prefix.length, len(unread), max_tokens)
-        after, stream = prefix.clone(), TextStream(self.tokenizer)
-        text = _Writer(on_token, self.tokenizer.gap)
+        self._require_room(after.length, len(unread), max_tokens)
+        stream, text = TextStream(self.tokenizer), _Writer(on_token, self.tokenizer.gap)
         written: list[int] = []
         while len(written) < max_tokens:
             options = choices(written)
@@ -276,9 +430,9 @@ class Engine:
             elif options is not None and not options:
                 break
             else:
-                self._continue(after, unread)
+                logits_V = yield from self._predict(after, unread)
                 unread = []
-                token_id = choose(self._next_logits(after), options, sampling, generator)
+                token_id = choose(logits_V, options, sampling, generator)
             if token_id in self.tokenizer.stop_ids:
                 break
             written.append(token_id)
@@ -287,21 +441,15 @@ class Engine:
         text.write(stream.flush())
         return text.all
 
-    def _go_on(self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None) -> Prefix:
-        """Reads what the store does not know, and lets it know where each piece ended."""
-        identity = self._identity(prompt)
-        known = store.find(identity, self._device)
-        if known:
-            after = known[-1].clone()
-        else:
-            after = Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
-
-        def at_border(last_D: Tensor) -> None:
-            known.append(Prefix(after.cache.clone(), last_D))
-
-        self._read(after.cache, prompt, on_progress, start=after.length, at_border=at_border)
-        store.keep(identity, known)
-        return known[-1].clone()
+    def _predict(self, after: Prefix, unread: Sequence[int]) -> Request[Tensor]:
+        """Lengthens a prefix in place, a clone, by these tokens; the logits after them."""
+        logits_V = None
+        for start in range(0, len(unread), self.piece_tokens):
+            ids = unread[start : start + self.piece_tokens]
+            layout, is_last = self._layout(after.length, len(ids)), start + len(ids) == len(unread)
+            found = yield Wanted(Piece(ids), layout, after.cache, predicts=is_last)
+            after.last_D, logits_V = found.h_TD[-1].clone(), found.logits_V
+        return logits_V if logits_V is not None else self._spoken(after.last_D)
 
     def _identity(self, prompt: Prompt) -> Identity:
         return Identity(self._reader, prompt.token_ids, dict(self._pixels(prompt)))
@@ -327,48 +475,14 @@ class Engine:
         config = json.dumps(self._transformer.config.to_hf(), sort_keys=True)
         return "\n".join([self.weights_sha256, config, self.dtype, self.cache_dtype])
 
-    def _read(
-        self,
-        cache: Cache,
-        prompt: Prompt,
-        on_progress: OnProgress | None = None,
-        *,
-        start: int = 0,
-        at_border: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        """Adds the prompt to the cache, from its token `start` on, piece by piece. What predicts
-        the token after each piece is given to `at_border`, and that of the last one returned."""
-        report, end_piece = on_progress or _ignore, at_border or _forget
-        done, total = start, len(prompt.token_ids)
-        last_D = torch.empty(0)
-        for piece in self._pieces(prompt, start):
-            report(done, total)
-            layout = self._layout(cache.length, len(piece.token_ids))
-            view = self._view(piece, cache.gaze)
-            h_BTD = self._transformer(self._embed(piece), layout, cache, view=view)
-            last_D = h_BTD[0, -1].clone()
-            done += len(piece.token_ids)
-            end_piece(last_D)
-        report(done, total)
-        return last_D
+    def _rows(self, prefix: Prefix, continuations: Sequence[Continuation]) -> list[Row]:
+        rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
+        longest = max((len(branch) for row in rows for branch in row.branches), default=0)
+        self._require_room(prefix.length, longest)
+        return rows
 
-    def _continue(self, prefix: Prefix, token_ids: Sequence[int]) -> None:
-        """Lengthens a prefix in place: for clones only."""
-        if token_ids:
-            prefix.last_D = self._read(prefix.cache, Prompt(list(token_ids), None))
-
-    def _next_logits(self, prefix: Prefix) -> Tensor:
-        logits_V: Tensor = self._transformer.unembed(prefix.last_D)
-        return logits_V.index_fill(0, self._unspeakable, -torch.inf)
-
-    def _score_row(self, prefix: Prefix, row: Row, scores: list[float]) -> None:
+    def _add_scores(self, h_ED: Tensor, row: Row, scores: list[float]) -> None:
         """Adds to each continuation's score what this row knows; unembeds only what is asked."""
-        h_ED = prefix.last_D[None]  # E: the prefix's end, then the row's tokens
-        if row.token_ids:
-            x_BTD = self._embed(Piece(row.token_ids, None))
-            layout = row.layout(prefix.length, self._device)
-            h_BTD = self._transformer(x_BTD, layout, prefix.cache, extend_cache=False)
-            h_ED = torch.cat([h_ED, h_BTD[0]])
         for sources, rows, targets in row.slices(max(1, LOGITS_AT_ONCE // self._text.vocab_size)):
             logits_SV = self._transformer.unembed(h_ED[sources.to(self._device)])
             token_ids = torch.tensor([target.token_id for target in targets])
@@ -504,7 +618,7 @@ def _ignore(done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def _forget(last_D: Tensor) -> None:
+def _forget(prefix: Prefix) -> None:
     """Nobody keeps prefixes."""
 
 
@@ -596,7 +710,4 @@ def choose_cache_dtype(cache_dtype: str, dtype: torch.dtype) -> torch.dtype:
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
-    if device.type != "cpu":
-        return True
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))
+    return device.type != "cpu" or computes_bfloat16()

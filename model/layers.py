@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.products import Linear
+
 
 def rms_normalise(x_xD: Tensor, eps: float) -> Tensor:
     """Divide by the root of the mean square over the last dimension, in float32."""
-    x32_xD = x_xD.float()
-    mean_square_x1 = x32_xD.square().mean(-1, keepdim=True)
-    return (x32_xD * torch.rsqrt(mean_square_x1 + eps)).to(x_xD.dtype)
+    return functional.rms_norm(x_xD.float(), x_xD.shape[-1:], eps=eps).to(x_xD.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -32,9 +32,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate = nn.Linear(width, inner, bias=False)
-        self.up = nn.Linear(width, inner, bias=False)
-        self.down = nn.Linear(inner, width, bias=False)
+        self.gate, self.up = Linear(width, inner), Linear(width, inner)
+        self.down = Linear(inner, width)
 
     def forward(self, x_xD: Tensor) -> Tensor:
         inner_xF = functional.silu(self.gate(x_xD)) * self.up(x_xD)

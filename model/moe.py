@@ -9,12 +9,17 @@ chosen per token, M = N x K token-expert pairs sorted by expert, m those of one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import TextConfig
 from model.layers import SwiGLU
+from model.products import is_slow, widened
+
+Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class MoE(nn.Module):
@@ -30,6 +35,8 @@ class MoE(nn.Module):
         """Returns the output and the router's logits (float32), which training balances."""
         logits_NE = self.route(x_ND)
         chosen_logits_NK, expert_NK = logits_NE.topk(self.chosen_per_token, dim=-1)
+        if len(x_ND) == 1 and not torch.is_grad_enabled():
+            return self.of_one(x_ND, chosen_logits_NK, expert_NK[0].tolist()), logits_NE
         order_M = expert_NK.flatten().argsort(stable=True)
         token_M = order_M // self.chosen_per_token
         weight_M = chosen_logits_NK.sigmoid().flatten()[order_M].to(x_ND.dtype)
@@ -38,6 +45,14 @@ class MoE(nn.Module):
         routed_MD = self.experts(x_ND[token_M] * weight_M[:, None], tokens_E.tolist())
         shared_ND = self.shared(x_ND)
         return shared_ND.index_add(0, token_M, routed_MD.to(shared_ND.dtype)), logits_NE
+
+    def of_one(self, x_1D: Tensor, chosen_logits_1K: Tensor, experts: list[int]) -> Tensor:
+        """What `forward` returns for a single token: nothing to sort, gather or scatter."""
+        y_1D: Tensor = self.shared(x_1D)
+        weighted_KD = x_1D * chosen_logits_1K.sigmoid().to(x_1D.dtype).t()
+        for weighted_1D, number in zip(torch.split(weighted_KD, 1), experts, strict=True):
+            y_1D = y_1D + self.experts.expert(number, weighted_1D)
+        return y_1D
 
     def route(self, x_ND: Tensor) -> Tensor:
         """Logits in float32, so that close calls do not depend on the precision of the weights."""
@@ -58,9 +73,19 @@ class Experts(nn.Module):
         # unbind: one gradient for the whole parameter, where indexing would make one per expert.
         weights = zip(self.gate_up.unbind(), self.down.unbind(), strict=True)
         groups = zip(torch.split(x_MD, tokens_E), weights, strict=True)
-        return torch.cat([expert(x_mD, *pair) for x_mD, pair in groups if len(x_mD)])
+        return torch.cat([swiglu(x_mD, *pair) for x_mD, pair in groups if len(x_mD)])
+
+    def expert(self, number: int, x_mD: Tensor) -> Tensor:
+        """All rows through the same one."""
+        return swiglu(x_mD, self.gate_up[number], self.down[number])
 
 
-def expert(x_mD: Tensor, gate_up_DF: Tensor, down_FD: Tensor) -> Tensor:
-    gate_mF, up_mF = (x_mD @ gate_up_DF).chunk(2, dim=-1)
-    return (functional.silu(gate_mF) * up_mF) @ down_FD
+def swiglu(x_mD: Tensor, gate_up_DF: Tensor, down_FD: Tensor) -> Tensor:
+    if is_slow(x_mD):  # what is between the two products stays in float32
+        return gated(widened(x_mD.float(), gate_up_DF), down_FD, widened).to(x_mD.dtype)
+    return gated(x_mD @ gate_up_DF, down_FD, torch.matmul)
+
+
+def gated(gate_up_mF: Tensor, down_FD: Tensor, product: Product) -> Tensor:
+    gate_mF, up_mF = gate_up_mF.chunk(2, dim=-1)
+    return product(functional.silu(gate_mF) * up_mF, down_FD)

@@ -13,15 +13,14 @@ vocabulary, E experts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from model.attention import Attention, Layout, Sight, look
-from model.cache import Cache, LayerCache
+from model.attention import Attention, LayerCaches, Layout, Sight, Sights, look
+from model.cache import Cache
 from model.config import ModelConfig, TextConfig
 from model.cross_attention import CrossBlock
 from model.cross_vision import CrossVisionEncoder
@@ -29,6 +28,7 @@ from model.gaze import Gaze, View, onwards, view_along
 from model.image import Tiles
 from model.layers import RMSNorm, SwiGLU
 from model.moe import Experts, MoE
+from model.products import linear
 from model.vision import VisionEncoder
 
 __all__ = ["Layout", "Transformer"]
@@ -109,6 +109,36 @@ class Transformer(nn.Module):
             view = onwards(cache.gaze if cache is not None else Gaze(), x_BTD.shape[1])
         sight = look(self.config.text, layout, cache, extend_cache)
         layer_caches = cache if cache is not None else repeat(None)
+        h_BTD = self._pass(x_BTD, sight, view, layer_caches, router_log)
+        if cache is not None and extend_cache:
+            cache.length += x_BTD.shape[1]
+            cache.gaze = view.gaze
+        return h_BTD
+
+    def read_side_by_side(
+        self, x_1TD: Tensor, layouts: Sequence[Layout], caches: Sequence[Cache], extend: list[bool]
+    ) -> Tensor:
+        """One row of the tokens of several sequences, one after another, each with its own layout
+        and cache: what `forward` gives each of them, without padding. Not for layers of
+        cross-attention, which hold the images of one row."""
+        if self.cross_vision is not None:
+            raise ValueError("cross-attention is for one sequence at a time: use `forward`")
+        looks = zip(layouts, caches, extend, strict=True)
+        sights = [look(self.config.text, *each) for each in looks]
+        sight, view = Sights.side_by_side(sights), onwards(Gaze(), x_1TD.shape[1])
+        h_1TD = self._pass(x_1TD, sight, view, zip(*caches, strict=True), None)
+        for cache, layout, is_kept in zip(caches, layouts, extend, strict=True):
+            cache.length += layout.positions_BT.shape[1] if is_kept else 0
+        return h_1TD
+
+    def _pass(
+        self,
+        x_BTD: Tensor,
+        sight: Sight | Sights,
+        view: View,
+        layer_caches: Iterable[LayerCaches],
+        router_log: RouterLog | None,
+    ) -> Tensor:
         for layer, (block, layer_cache) in enumerate(zip(self.blocks, layer_caches, strict=False)):
             if isinstance(block, CrossBlock):
                 x_BTD = block(x_BTD, view, layer_cache)
@@ -116,16 +146,13 @@ class Transformer(nn.Module):
             x_BTD, logits = block(x_BTD, sight, layer_cache)
             if router_log is not None and logits is not None:
                 router_log.append((layer, logits))
-        if cache is not None and extend_cache:
-            cache.length += x_BTD.shape[1]
-            cache.gaze = view.gaze
         h_BTD: Tensor = self.norm(x_BTD)
         return h_BTD
 
     def unembed(self, h_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary, float32."""
         weight_VD = self.embedding.weight if self.unembedding is None else self.unembedding.weight
-        return functional.linear(h_BTD, weight_VD).float()
+        return linear(h_BTD, weight_VD).float()
 
 
 class Block(nn.Module):
@@ -141,7 +168,7 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x_BTD: Tensor, sight: Sight, cache: LayerCache | None
+        self, x_BTD: Tensor, sight: Sight | Sights, cache: LayerCaches
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the new x, and the router's logits if this is a mixture of experts."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), sight, cache)

@@ -23,8 +23,8 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.types": set(),
     "mmapp.errors": set(),
     "mmapp.config": set(),
-    # How words match is told to a checkpoint in service as it was in training: one module for both.
-    "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical"},
+    # How words match and photos are framed is the same in service as in training and measuring.
+    "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
     "mmapp.storage": PLAIN,
     "mmapp.records": PLAIN,

@@ -1,10 +1,12 @@
 """Listing check: a verdict for each claim of a listing, and whether photos and words agree.
 
 The photos are read once; every claim is then asked with its three possible answers, all in one
-batch. Softmax over the answers gives P(unclear); what is left is shared between supported and
-refuted by the calibrated odds, sigmoid(margin / temperature + bias), margin = log P(yes) -
-log P(no). The label is the likeliest of the three, its probability is the verdict's. Without photos
-everything is NOT_ENOUGH_INFO, by this code and not by a prompt.
+batch. A checkpoint whose profile names `framings` is asked again about the photos nearer or
+mirrored (`model.framings`), and the mean of the log-probabilities counts. Softmax over the answers
+gives P(unclear); what is left is shared between supported and refuted by the calibrated odds,
+sigmoid(margin / temperature + bias), margin = log P(yes) - log P(no). The label is the likeliest of
+the three, its probability is the verdict's. Without photos everything is NOT_ENOUGH_INFO, by this
+code and not by a prompt.
 
 Claims depend on what the product is. DSG (Cho et al., ICLR 2024) gives a question no credit when
 the question that it depends on fails: if the photos show another product, that its colour happens
@@ -32,9 +34,12 @@ from mmapp.tasks.claims import Claim, take_claims
 from mmapp.tasks.inputs import ListingInput
 from mmapp.tasks.regions import Region, find_regions, whole
 from mmapp.types import Continuation, Engine, Label, Progress, ReportProgress
+from model.framings import framings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Triple = tuple[float, float, float]
 
 #: Log-odds beyond this are no more certain: a model's tails are not calibrated.
 MOST_LOG_ODDS = 8.0
@@ -92,8 +97,8 @@ def check_listing(engine: Engine, inputs: ListingInput, report: ReportProgress) 
     regions: dict[int, list[Region]] = {}
     if inputs.photos and claims:
         answers = asking.answers(inputs.photos)
-        judged = [judge(triple, calibration) for triple in answers]
-        regions = asking.regions(inputs.photos, answers, judged)
+        judged = [judge(triple, calibration) for triple in asking.means(answers)]
+        regions = asking.regions(inputs.photos, answers[0], judged)
     score = consistency(claims, judged, calibration)
     final = with_dependence(claims, judged)
     return {
@@ -176,24 +181,47 @@ class _Asking:
     def __init__(self, engine: Engine, claims: Sequence[Claim], report: ReportProgress) -> None:
         self._engine, self._report = engine, report
         self._progress = Progress()
+        self._framings = framings(engine.profile)
         self._questions = [prompts.listing_question(c.attribute, c.text) for c in claims]
         self._tokens = {"read": 0, "scored": 0, "read_for_regions": 0, "scored_for_regions": 0}
         self._seconds = {"reading": 0.0, "checking": 0.0, "locating": 0.0}
 
-    def answers(self, photos: Sequence[Image]) -> list[tuple[float, float, float]]:
-        """For each claim log P of its three answers."""
+    def answers(self, photos: Sequence[Image]) -> list[list[Triple]]:
+        """For each framing, of the whole photos first, log P of each claim's three answers."""
+        return [
+            self._answers([framing.of(photo) for photo in photos], number)
+            for number, framing in enumerate(self._framings)
+        ]
+
+    @staticmethod
+    def means(rounds: Sequence[Sequence[Triple]]) -> list[Triple]:
+        """Of each answer over the framings."""
+        count = len(rounds)
+        return [
+            (sum(yes) / count, sum(no) / count, sum(unseen) / count)
+            for each in zip(*rounds, strict=True)
+            for yes, no, unseen in [zip(*each, strict=True)]
+        ]
+
+    def _answers(self, photos: Sequence[Image], number: int) -> list[Triple]:
+        """About the photos in framing `number`."""
         started = time.perf_counter()
+        rounds = len(self._framings)
         prefix = self._engine.prefill(
-            prompts.listing_parts(photos), lambda d, t: self._tell("reading", d, t, "tokens")
+            prompts.listing_parts(photos),
+            lambda d, t: self._tell("reading", number * t + d, rounds * t, "tokens"),
         )
         self._tokens["read"] += prefix.length
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
         count = len(self._questions)
+        scored = 0
 
         def on_scored(done: int, total: int) -> None:
-            self._tokens["scored"] = total
-            self._tell("checking", count * done // total if total else count, count, "claims")
+            nonlocal scored
+            scored = total
+            through = number + (done / total if total else 1)
+            self._tell("checking", int(count * through / rounds), count, "claims")
 
         asked: list[Continuation] = [
             (question, answer)
@@ -201,16 +229,18 @@ class _Asking:
             for answer in prompts.answers("check_listing")
         ]
         scores = self._engine.score(prefix, asked, on_scored)
+        self._tokens["scored"] += scored
         self._seconds["checking"] += time.perf_counter() - started
         return list(zip(scores[::3], scores[1::3], scores[2::3], strict=True))
 
     def regions(
         self,
         photos: Sequence[Image],
-        answers: Sequence[tuple[float, float, float]],
+        answers: Sequence[Triple],
         judged: Sequence[Judgement],
     ) -> dict[int, list[Region]]:
-        """Claim index to where its answer comes from, for claims with an answer."""
+        """Claim index to where its answer comes from, for claims with an answer. `answers`: about
+        the whole photos."""
         visible = [index for index, judgement in enumerate(judged) if judgement.is_visible]
         if not visible:
             return {}

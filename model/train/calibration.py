@@ -3,6 +3,8 @@
 probability = sigmoid(margin / temperature + bias), fitted by maximum likelihood (Platt 1999) and
 stored in the checkpoint's profile.json. Passages that may answer a question have a second score
 beside the margin, how well their words match, and a probability from which on one is the answer.
+Sentences offered for a summary are compared by their margin, their share of the title's words and
+their place together.
 Called by what measures; refuses nothing: where there is nothing to fit, nothing is changed.
 """
 
@@ -16,6 +18,7 @@ import numpy as np
 
 NEWTON_STEPS = 50
 RIDGE = 1e-3
+CHOICE_RIDGE = 1.0  # about a document's worth
 LEAST_SLOPE = 0.01  # of margins that say nothing, or the opposite
 BINS = 10
 
@@ -74,6 +77,42 @@ class AnswerCalibration:
         }
 
 
+@dataclass(frozen=True)
+class SummaryCalibration:
+    """What profile.json holds for summaries: how sentences are compared."""
+
+    temperature: float = 1.0
+    title: float = 0.0  #: what it counts to have all the title's words
+    early: float = 0.0  #: what it counts to stand e times as far to the front
+
+    def score(self, offered: Offered) -> float:
+        """By which the best sentence is chosen."""
+        margin, title, early = offered.features
+        return margin / self.temperature + self.title * title + self.early * early
+
+    def stored(self) -> dict[str, float]:
+        """As profile.json holds it."""
+        return {
+            "temperature": round(self.temperature, 4),
+            "title": round(self.title, 4),
+            "early": round(self.early, 4),
+        }
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A sentence offered for a summary."""
+
+    margin: float  #: log P(yes) - log P(no)
+    shared: int  #: per cent of the title's words
+    place: int  #: among those offered, from 1
+
+    @property
+    def features(self) -> tuple[float, float, float]:
+        """What its score is made of."""
+        return self.margin, self.shared / 100, -math.log(self.place)
+
+
 def fit(pairs: Sequence[tuple[float, bool]]) -> Calibration:
     """The calibration under which the pairs (margin, whether yes was right) are most likely.
 
@@ -96,6 +135,43 @@ def fit_answers(rows: Sequence[tuple[float, float, bool]], closest: int) -> Answ
         alone = [(margin, 1.0) for margin, _, _ in rows]
         (slope, bias), terms = _logistic(alone, rights, (1.0, 0.0)), 0.0
     return AnswerCalibration(closest, 1 / max(slope, LEAST_SLOPE), bias, terms)
+
+
+def fit_choices(
+    documents: Sequence[tuple[Sequence[Offered], Sequence[float]]],
+) -> SummaryCalibration:
+    """For documents of sentences and the shares of the choice that each should have: the weights
+    under which choices in these shares are most likely (conditional logit, McFadden 1974).
+
+    Neither the title nor an early place ever counts against a sentence: where it would, it counts
+    nothing. Of no document nothing is learnt: the margin alone counts."""
+    used = [True, True, True]
+    while True:
+        margin, title, early = _conditional_logit(documents, used)
+        if title >= 0 and early >= 0:
+            return SummaryCalibration(1 / max(margin, LEAST_SLOPE), title, early)
+        used = [True, used[1] and title >= 0, used[2] and early >= 0]
+
+
+def _conditional_logit(
+    documents: Sequence[tuple[Sequence[Offered], Sequence[float]]], used: Sequence[bool]
+) -> list[float]:
+    """By Newton's method, with a little ridge towards the margin alone; 0 for what is not used."""
+    prior_F, used_F = np.array([1.0, 0.0, 0.0]), np.array(used, dtype=float)
+    weights_F = prior_F.copy()
+    rows = [(np.array([o.features for o in some]) * used_F, np.array(s)) for some, s in documents]
+    for _ in range(NEWTON_STEPS):
+        gradient_F = CHOICE_RIDGE * (prior_F - weights_F)
+        curve_FF = np.diag(np.full(3, CHOICE_RIDGE))
+        for x_NF, share_N in rows:
+            logits_N = x_NF @ weights_F
+            p_N = np.exp(logits_N - logits_N.max())
+            p_N /= p_N.sum()
+            mean_F = p_N @ x_NF
+            gradient_F += (share_N - p_N) @ x_NF
+            curve_FF += (x_NF.T * p_N) @ x_NF - np.outer(mean_F, mean_F)
+        weights_F = weights_F + np.linalg.solve(curve_FF, gradient_F)
+    return [float(value) for value in weights_F]
 
 
 def expected_error(pairs: Sequence[tuple[float, bool]]) -> float:

@@ -100,6 +100,17 @@ def test_pieces_change_nothing(parts: list[Part], folder: Path, engine: model.En
     )
 
 
+def test_many_prompts_get_what_each_gets_alone(engine: model.Engine) -> None:
+    prompts: list[list[Part]] = [PARTS, ["the cat"], PARTS[1:3]]
+    expected = [engine.score(engine.prefill(parts), CONTINUATIONS) for parts in prompts]
+    found = engine.score_many([(parts, CONTINUATIONS) for parts in prompts])
+    for scores, alone in zip(found, expected, strict=True):
+        assert scores == pytest.approx(alone, abs=TOLERANCE)
+    asked = [(parts, "why?") for parts in prompts]
+    alone_ = [engine.generate(engine.prefill(parts), "why?", max_tokens=6) for parts in prompts]
+    assert engine.generate_many(asked, max_tokens=6) == alone_
+
+
 def test_pages_of_features_change_nothing(
     engine: model.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

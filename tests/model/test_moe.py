@@ -48,6 +48,16 @@ def test_sorted_tokens_give_what_each_token_gives_alone(experts: int, chosen: in
     torch.testing.assert_close(y_ND, one_by_one(moe, x_ND), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("experts", "chosen"), [(1, 1), (4, 1), (4, 2), (3, 3)])
+@torch.no_grad()
+def test_one_token_takes_a_short_way_to_the_same(experts: int, chosen: int) -> None:
+    moe = mixture(experts, chosen)
+    for x_1D in torch.randn(7, 8).split(1):
+        y_1D, logits_1E = moe(x_1D)
+        assert logits_1E.shape == (1, experts)
+        torch.testing.assert_close(y_1D, one_by_one(moe, x_1D), atol=1e-5, rtol=0)
+
+
 def test_experts_that_no_token_chose_are_not_computed() -> None:
     moe = mixture(4, 1)
     x_ND = torch.randn(1, 8).repeat(5, 1)

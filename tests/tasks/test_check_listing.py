@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from PIL import Image, ImageStat
@@ -58,6 +59,21 @@ def test_each_claim_gets_its_label_and_the_listing_a_verdict():
     }
     assert check([photo((0, 0, 30, 20))])["verdict"] == "consistent"
     assert check([photo()])["verdict"] == "inconsistent"
+
+
+def test_a_profile_may_ask_for_a_nearer_look_and_the_mean_counts():
+    """The middle of the photo is all red, the whole of it a ninth: margins 3.4 and 39."""
+    picture = [photo((30, 20, 60, 40))]
+    once = FakeEngine(sees_red, profile={"regions": False})
+    twice = FakeEngine(sees_red, profile={"regions": False, "framings": [{"share": 1 / 3}]})
+    (alone,), (both,) = (check(picture, engine=e)["claims"] for e in (once, twice))
+    assert [len(prefix.parts) for prefix in twice.prefixes] == [2, 2]
+    assert len(once.prefixes) == 1
+    unseen = [claim["probabilities"]["unseen"] for claim in (alone, both)]
+    yes = (40 / 9 - 1) / 2, ((40 / 9 - 1) / 2 + 39 / 2) / 2
+    for found, log_yes in zip(unseen, yes, strict=True):
+        weights = [math.exp(value) for value in (log_yes, -log_yes, -3.0)]
+        assert found == pytest.approx(weights[2] / sum(weights), abs=1e-3)
 
 
 def test_score_is_higher_where_photo_and_words_agree():

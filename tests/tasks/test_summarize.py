@@ -40,6 +40,21 @@ def summarize(engine, inputs, sentences=2, report=None):
     )
 
 
+@pytest.mark.parametrize(
+    ("weights", "chosen"),
+    [
+        ({}, "Honey was found in every second hive."),
+        ({"title": 9.0}, "Bees live in cities too."),
+        ({"early": 9.0}, "Bees live in cities too."),
+        ({"temperature": 0.1, "title": 9.0}, "Honey was found in every second hive."),
+    ],
+)
+def test_title_and_place_count_as_much_as_the_profile_says(weights, chosen):
+    engine = FakeEngine(likes("Honey"), profile={"calibration": {"summarize": weights}})
+    payload = summarize(engine, document(pdf_page(1, ENGLISH)), sentences=1)
+    assert [sentence["text"] for sentence in payload["summary"]] == [chosen]
+
+
 def texts(payload):
     return [sentence["text"] for sentence in payload["summary"]]
 

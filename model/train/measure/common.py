@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from model.engine import Engine
 from model.readings import Prefix
-from model.train.calibration import AnswerCalibration, Calibration
+from model.train.calibration import AnswerCalibration, Calibration, SummaryCalibration
 
 T = TypeVar("T")
 Figures = Mapping[str, Mapping[str, float]]  # by subject or kind of data, then by name
@@ -27,7 +27,9 @@ class Measured:
     """Figures, and the calibrations fitted on the way, by task."""
 
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
-    calibration: dict[str, Calibration | AnswerCalibration] = field(default_factory=dict)
+    calibration: dict[str, Calibration | AnswerCalibration | SummaryCalibration] = field(
+        default_factory=dict
+    )
 
     def add(self, other: Measured) -> None:
         """What another subject gave; figures of nothing are left out."""

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL.Image import Image
+
 from model.engine import Engine
+from model.framings import framings
 from model.train.calibration import expected_error, fit
 from model.train.listings import Catalogue, Photo, read_photos
 from model.train.measure.common import Measured, OnProgress, margins, mean, spread
@@ -57,12 +60,23 @@ def listing_scores(
             other = catalogue.other_product(photo, kind, chance)
             if other is not None:
                 names[kind] = other
-        prefix = engine.prefill([words["photo"].format(number=1), photo.open()])
         questions = [words["question"].format(attribute="title", claim=n) for n in names.values()]
-        found = margins(engine, prefix, questions, words["supported"], words["refuted"])
+        found = framed_margins(engine, prompts, photo.open(), questions)
         for kind, margin in zip(names, found, strict=True):
             yield Score(margin, kind == "right", kind)
         report("listings", number + 1, len(photos))
+
+
+def framed_margins(
+    engine: Engine, prompts: Prompts, photo: Image, questions: Sequence[str]
+) -> list[float]:
+    """Of each question about the photo, the mean over the framings that the profile names."""
+    words = prompts["check_listing"]
+    rounds = []
+    for framing in framings(engine.profile):
+        prefix = engine.prefill([words["photo"].format(number=1), framing.of(photo)])
+        rounds.append(margins(engine, prefix, questions, words["supported"], words["refuted"]))
+    return [mean(values) for values in zip(*rounds, strict=True)]
 
 
 def listing_figures(scores: Sequence[Score]) -> dict[str, float]:

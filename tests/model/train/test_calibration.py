@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -5,9 +6,12 @@ import pytest
 from model.train.calibration import (
     AnswerCalibration,
     Calibration,
+    Offered,
+    SummaryCalibration,
     expected_error,
     fit,
     fit_answers,
+    fit_choices,
 )
 from model.train.measure.listings import auroc, balanced_accuracy
 
@@ -59,3 +63,36 @@ def test_auroc_counts_ties_as_half() -> None:
 
 def test_balanced_accuracy_weighs_both_kinds_alike() -> None:
     assert balanced_accuracy([(0.9, True), (0.9, True), (0.9, True), (0.9, False)]) == 0.5
+
+
+def drawn_documents(
+    truth: SummaryCalibration, chance: random.Random
+) -> list[tuple[list[Offered], list[float]]]:
+    """Documents whose sentences are chosen as often as the truth has it."""
+    documents = []
+    for _ in range(300):
+        some = [
+            Offered(chance.gauss(0, 2), chance.randrange(0, 101, 10), place)
+            for place in range(1, chance.randint(3, 12))
+        ]
+        weights = [math.exp(truth.score(offered)) for offered in some]
+        documents.append((some, [weight / sum(weights) for weight in weights]))
+    return documents
+
+
+def test_choices_are_fitted_by_margin_title_and_place() -> None:
+    truth, chance = SummaryCalibration(temperature=2.0, title=1.5, early=0.7), random.Random(3)
+    found = fit_choices(drawn_documents(truth, chance))
+    assert found.temperature == pytest.approx(2.0, rel=0.05)
+    assert found.title == pytest.approx(1.5, rel=0.1)
+    assert found.early == pytest.approx(0.7, rel=0.1)
+
+
+def test_title_and_place_never_count_against_a_sentence() -> None:
+    truth, chance = SummaryCalibration(1.0, title=-2.0, early=-1.0), random.Random(4)
+    found = fit_choices(drawn_documents(truth, chance))
+    assert (found.title, found.early) == (0.0, 0.0)
+
+
+def test_without_documents_the_margin_alone_counts() -> None:
+    assert fit_choices([]) == SummaryCalibration()
