@@ -20,10 +20,17 @@ from functools import lru_cache
 from typing import Any, TextIO
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 
 from mmapp import __version__, exports
 from mmapp.batches import harmless, write_results
+from mmapp.batches.report import batch_report
 from mmapp.config import REPOSITORY
 from mmapp.documents.quotes import page_text
 from mmapp.errors import BadInput, MmappError, NotFound
@@ -150,6 +157,12 @@ def _downloads(jobs: Jobs) -> APIRouter:
         batch = jobs.batch(batch_id)
         rows = jobs.batch_rows(batch_id)
         return _csv(f"batch-{batch.id}.csv", lambda out: write_results(rows, batch.task, out))
+
+    @router.get("/batches/{batch_id}/report.html")
+    def report_of_batch(batch_id: str) -> Response:
+        report = batch_report(jobs.batch(batch_id), jobs, lambda _done, _total: None)
+        name = f'attachment; filename="batch-{batch_id}.html"'
+        return HTMLResponse(report, headers={"Content-Disposition": name})
 
     @router.get("/results.csv")
     def results(

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -365,6 +372,28 @@ def follow_batch(jobs: Jobs, batch_id: str, poll_s: float = 0.5) -> Batch:
             words = f"{done:,} of {batch.rows:,} rows{_time_left(left)}"
             bars.update(bar, completed=done, words=words)
     return batch
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with what is done and the whole; a bar with the time that is left.
+
+    One line where stderr is no terminal.
+    """
+    screen = console(sys.stderr)
+    if not screen.is_terminal:
+        sys.stderr.write(f"{clean(what)}\n")
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    ) as bars:
+        shown = bars.add_task(clean(what)[:40], total=None)
+        yield lambda done, total: bars.update(shown, completed=done, total=total)
 
 
 @contextlib.contextmanager

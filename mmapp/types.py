@@ -239,6 +239,8 @@ class Batch:
     counts: Mapping[Status, int]
     #: Rows that could not become jobs (bad image path, unreadable file).
     rejected: int = 0
+    #: Rows whose result another job made: the same input was asked before, or in another row.
+    reused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,10 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}
     | {"mmapp.processes", "mmapp.supervisor"},
     "mmapp.samples": PLAIN,
-    "mmapp.batches": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.records"},
+    "mmapp.plots": set(),
+    "mmapp.reports": set(),
+    "mmapp.batches": WORDS
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"},
     "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
@@ -54,7 +57,7 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.checkpoints"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}
     # Evaluation asks the tasks themselves, about inputs that are in no database.
-    | {"mmapp.tasks", "mmapp.batches", "mmapp.documents"},
+    | {"mmapp.tasks", "mmapp.batches", "mmapp.documents", "mmapp.plots", "mmapp.reports"},
     "model": set(),
 }
 
@@ -72,6 +75,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("mmapp.db", "mmapp.jobs"),
     "typer": ("mmapp.cli",),
     "rich": ("mmapp.cli", "mmapp.display"),
+    "openpyxl": ("mmapp.batches",),
 }
 
 

@@ -6,12 +6,11 @@ holds a model; here are its bar and its table. Nothing goes through the queue or
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +75,9 @@ def evaluate(
     command += [f"--limit={limit}"] if limit else []
     command += ["--resume"] if resume else []
     command += ["--calibrate"] if calibrate else []
-    with _bar(f"Evaluating {data.name}") as show:
+    from mmapp.display import bar
+
+    with bar(f"Evaluating {data.name}") as show:
         ended = _run(command, show)
     if as_json:
         write_json(json.loads((out / "metrics.json").read_text(encoding="utf-8")))
@@ -126,30 +127,6 @@ def _run(arguments: list[str], show: Callable[[int, int], None]) -> dict[str, An
             " done is kept, go on with --resume"
         )
     return last
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr with the time that is left; one line where stderr is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-
-    from mmapp.display import clean, console
-
-    screen = console(sys.stderr)
-    if not screen.is_terminal:
-        sys.stderr.write(f"{clean(what)}\n")
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24))
-    with Progress(
-        *columns,
-        MofNCompleteColumn(),
-        TimeLeft(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    ) as bars:
-        bar = bars.add_task(clean(what)[:40], total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
 
 
 def _show_table(rows: list[list[str]], inputs: int, out: Path) -> None:

@@ -17,7 +17,7 @@ import typer
 from mmapp.cli import failures
 from mmapp.cli.outputs import TaskChoice, job_json, result_json, write_json
 from mmapp.cli.session import open_jobs, read_settings
-from mmapp.cli.tasks import Json, task_name, write_rows
+from mmapp.cli.tasks import Json, task_name, write_batch_report, write_rows
 from mmapp.errors import BadInput
 from mmapp.types import Status
 
@@ -62,15 +62,20 @@ def results(
         int | None, typer.Option(min=1, help="Most results; default: 50, or all with --export")
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(help="The rows of the batch with this id, to export as CSV")
+        str | None, typer.Option(help="The rows of the batch with this id, as CSV or as a report")
     ] = None,
     export: Annotated[Export | None, typer.Option(help="Write all columns to stdout")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file for a report on a batch of listings")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Search all past results, newest first."""
     with open_jobs(read_settings()) as jobs:
         if batch is not None:
-            return _export_batch(jobs, batch, export)
+            return _export_batch(jobs, batch, export, report)
+        if report is not None:
+            raise BadInput("--report is about one batch; add --batch ID")
         filters: dict[str, Any] = {
             "task": None if task is None else task_name(task),
             "status": status,
@@ -165,9 +170,12 @@ def _export(rows: Iterator[ResultRow], export: Export, out: TextIO) -> None:
         table.writerow([harmless(cell) for cell in [*cells, result]])
 
 
-def _export_batch(jobs: Jobs, batch_id: str, export: Export | None) -> int:
-    if export is not Export.CSV:
-        raise BadInput("--batch gives CSV; add --export csv")
+def _export_batch(jobs: Jobs, batch_id: str, export: Export | None, report: Path | None) -> int:
+    if export is not Export.CSV and (report is None or export is not None):
+        raise BadInput("--batch gives CSV or a report; add --export csv or --report FILE")
     batch = jobs.batch(batch_id)
-    write_rows(jobs.batch_rows(batch_id), batch.task, sys.stdout)
+    if report is not None:
+        write_batch_report(jobs, batch, report)
+    if export is not None:
+        write_rows(jobs.batch_rows(batch_id), batch.task, sys.stdout)
     return 0

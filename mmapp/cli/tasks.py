@@ -29,7 +29,7 @@ from mmapp.types import (
 )
 
 if TYPE_CHECKING:
-    from mmapp.jobs import BatchRow, BatchRowResult
+    from mmapp.jobs import BatchRow, BatchRowResult, Jobs
 
 JOB_FAILED = 1
 ROWS_FAILED = 3
@@ -170,11 +170,24 @@ def show_ended(desk: Desk, ended: Sequence[Job], as_json: bool, *, is_list: bool
 
 def batch(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV, JSONL, or a zip of one with its files")
+        Path,
+        typer.Argument(metavar="FILE", help="CSV, JSONL, XLSX, or a zip of one with its files"),
     ],
     task: Annotated[BatchChoice, typer.Option(help="What to do with each row")] = BatchChoice.CHECK,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="MEANING=COLUMN,...",
+            help="Which columns are id, image, title, description, label, document or ignored;"
+            " it is remembered",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="CSV file for the results; default: stdout")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file for a report on a batch of listings")
     ] = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Submit, print the batch's id, and leave")
@@ -182,15 +195,22 @@ def batch(
     as_json: Json = False,
 ) -> int:
     """Do one task for each row of a table; the results come as CSV, in input order."""
-    _check_out(file, out)
+    from mmapp.batches import parse_map
+
     name = task_name(task)
+    _check_out(file, out, "--out")
+    _check_report(file, report, name, no_wait)
+    told = parse_map(mapped or (), name)
     with open_desk() as desk:
         desk.check_checkpoint()
+        _tell_columns(desk, file, name, told)
         if no_wait:
-            return _leave(desk, _submit_batch(desk, file, name), as_json)
-        ended = _do_batch(desk, file, name)
+            return _leave(desk, _submit_batch(desk, file, name, told), as_json)
+        ended = _do_batch(desk, file, name, told)
         if out is not None:
             write_batch(desk, ended.id, name, out)
+        if report is not None:
+            write_batch_report(desk.jobs, ended, report)
         if as_json:
             write_json(batch_json(desk, ended, None if out is None else str(out)))
         elif out is None:
@@ -198,28 +218,49 @@ def batch(
         return tell_batch(ended, out)
 
 
-def _check_out(file: Path, out: Path | None) -> None:
+def _check_out(file: Path, out: Path | None, option: str) -> None:
     """Before hours of work, not after."""
     if not file.is_file():
-        raise BadInput(f"{file} is no file; give a CSV, JSONL or zip")
+        raise BadInput(f"{file} is no file; give a CSV, JSONL, XLSX or zip")
     if out is None:
         return
     if out.is_dir() or not out.absolute().parent.is_dir():
-        raise BadInput(f"--out {out} can't be written: give a file in a folder that exists")
+        raise BadInput(f"{option} {out} can't be written: give a file in a folder that exists")
     if out.exists() and out.samefile(file):
-        raise BadInput(f"--out {out} is the input; give another file")
+        raise BadInput(f"{option} {out} is the input; give another file")
 
 
-def _do_batch(desk: Desk, file: Path, task: TaskName) -> Batch:
+def _check_report(file: Path, report: Path | None, task: TaskName, no_wait: bool) -> None:
+    _check_out(file, report, "--report")
+    if report is None:
+        return
+    if task is not TaskName.CHECK_LISTING:
+        raise BadInput("--report is about listings; leave it out, or take --task check")
+    if no_wait:
+        raise BadInput(
+            "--report has to wait for the rows; take `mmapp results --batch ID --report FILE` when"
+            " they are done"
+        )
+
+
+def _tell_columns(
+    desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]
+) -> None:
+    """Raises when the file is no table, and says which columns were only guessed."""
+    from mmapp.batches import read_columns
+
+    columns = read_columns(file, task, desk.settings, told=told)
+    if columns.guessed:
+        failures.say(f"columns: {columns.in_words()}; if one is wrong, say which with --map")
+
+
+def _do_batch(desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]) -> Batch:
     """The first rows are worked on while the last are read."""
-    from mmapp.batches import read_batch
     from mmapp.display import follow_batch
 
-    # Raises before any process is started when the file is no table.
-    read_batch(file, task, desk.jobs)
     began = datetime.now(UTC)
     with desk.served(lambda: _left_open(desk, file.name, began)):
-        return follow_batch(desk.jobs, _submit_batch(desk, file, task).id)
+        return follow_batch(desk.jobs, _submit_batch(desk, file, task, told).id)
 
 
 def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
@@ -232,12 +273,14 @@ def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
     return [job_id for batch in ours for job_id in open_jobs_of(desk, batch.id)]
 
 
-def _submit_batch(desk: Desk, file: Path, task: TaskName) -> Batch:
+def _submit_batch(
+    desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]
+) -> Batch:
     from mmapp.batches import read_batch
     from mmapp.display import counting
 
     # Here and not in `rows`: a file that is no table is refused before there is a batch for it.
-    table = read_batch(file, task, desk.jobs)
+    table = read_batch(file, task, desk.jobs, told=told)
     with counting(f"Reading {file.name}") as tell:
 
         def rows() -> Iterator[BatchRow]:
@@ -269,11 +312,29 @@ def open_jobs_of(desk: Desk, batch_id: str) -> list[str]:
 
 
 def write_batch(desk: Desk, batch_id: str, task: TaskName, out: Path) -> None:
-    """The whole CSV or none: a reader never finds half of it."""
+    with _whole(out) as file:
+        write_rows(desk.jobs.batch_rows(batch_id), task, file)
+
+
+def write_batch_report(jobs: Jobs, batch: Batch, out: Path) -> None:
+    """The report of a batch of listings, with a bar while its photos are compared."""
+    from mmapp.batches.report import batch_report
+    from mmapp.display import bar
+
+    with bar("Comparing photos") as show:
+        page = batch_report(batch, jobs, show)
+    with _whole(out) as file:
+        file.write(page)
+    failures.say(f"report in {out}")
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[TextIO]:
+    """The whole file or none: a reader never finds half of it."""
     fresh = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with fresh.open("w", encoding="utf-8", newline="") as file:
-            write_rows(desk.jobs.batch_rows(batch_id), task, file)
+            yield file
         fresh.replace(out)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -295,6 +356,7 @@ def batch_json(desk: Desk, ended: Batch, out: str | None) -> dict[str, Any]:
         "task": ended.task,
         "rows": ended.rows,
         "rejected": ended.rejected,
+        "reused": ended.reused,
         "counts": {str(status): count for status, count in ended.counts.items()},
         "out": out,
     }
@@ -323,7 +385,8 @@ def tell_batch(ended: Batch, out: Path | None = None) -> int:
         )
         return ROWS_FAILED
     if out is not None:
-        failures.say(f"{succeeded:,} rows done{where} (batch {ended.id})")
+        reused = f", {ended.reused:,} of them from earlier" if ended.reused else ""
+        failures.say(f"{succeeded:,} rows done{reused}{where} (batch {ended.id})")
     return 0
 
 

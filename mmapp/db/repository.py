@@ -618,6 +618,9 @@ class Repository:
                 batch_rows.c.batch_id == row.id
             )
         ).one()
+        reused = self._connection.execute(
+            select(func.count()).where(jobs.c.batch_id == row.id, jobs.c.result_of != jobs.c.id)
+        ).scalar_one()
         return Batch(
             id=row.id,
             name=row.name,
@@ -626,6 +629,7 @@ class Repository:
             rows=total,
             counts={status: by_status.get(status, 0) for status in Status},
             rejected=rejected,
+            reused=reused,
         )
 
     def batch_rows(self, batch_id: str, after: int, limit: int) -> list[StoredRow]:

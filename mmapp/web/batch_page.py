@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from mmapp import samples
-from mmapp.batches import COLUMNS, read_batch
+from mmapp.batches import COLUMNS, parse_map, read_batch, read_columns
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Batch, TaskName
 from mmapp.web import render
@@ -31,7 +31,7 @@ from mmapp.web.frame import (
     top,
 )
 
-TABLE_TYPES = (".csv", ".jsonl", ".zip")
+TABLE_TYPES = (".csv", ".jsonl", ".xlsx", ".zip")
 PAGE_ROWS = 50
 
 
@@ -45,6 +45,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
         with gr.Row():
             tasks = [(say("task_" + name.value), name.value) for name in COLUMNS]
             task = gr.Radio(tasks, value=tasks[0][1], label=say("batch_task"), scale=3)
+            columns = gr.Textbox(label=say("batch_columns"), max_lines=1, scale=3)
             submit = gr.Button(say("start_batch"), variant="primary", scale=1)
     problem = html(elem_id="problems")
     recent = html(elem_id="recent")
@@ -60,8 +61,8 @@ def build(demo: gr.Blocks, site: Site) -> None:
         return show(site, query(request, "batch"), query(request, "offset"))
 
     @guarded(say)
-    def start(paths: list[str] | None, name: str) -> list[Any]:
-        batch = start_batch(site, [Path(path) for path in paths or []], TaskName(name))
+    def start(paths: list[str] | None, name: str, told: str) -> list[Any]:
+        batch = start_batch(site, [Path(path) for path in paths or []], TaskName(name), told)
         return [*show(site, batch.id, ""), "", None, batch.id]
 
     @guarded(say)
@@ -81,7 +82,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
     )
     submit.click(
         start,
-        [files, task],
+        [files, task, columns],
         [*outputs, problem, files, address],
         concurrency_limit=2,
         show_progress_on=[problem],
@@ -150,8 +151,11 @@ def _outcome(site: Site, payload: Mapping[str, Any]) -> str:
     return " ".join(item["text"] for item in payload["summary"])
 
 
-def start_batch(site: Site, files: list[Path], task: TaskName) -> Batch:
-    """Submits the one table among the uploaded files; its rows may name only the others."""
+def start_batch(site: Site, files: list[Path], task: TaskName, told: str = "") -> Batch:
+    """Submits the one table among the uploaded files; its rows may name only the others.
+
+    `told` says which columns are which, as `--map` does.
+    """
     tables = [file for file in files if file.suffix.lower() in TABLE_TYPES]
     try:
         if not tables:
@@ -159,7 +163,9 @@ def start_batch(site: Site, files: list[Path], task: TaskName) -> Batch:
         if len(tables) > 1:
             raise BadInput(site.say("one_table", count=len(tables)))
         others = {file.name: file for file in files if file not in tables}
-        rows = read_batch(tables[0], task, site.jobs, files=others)
+        columns = parse_map([told] if told.strip() else [], task)
+        read_columns(tables[0], task, site.jobs.settings, told=columns, files=others)
+        rows = read_batch(tables[0], task, site.jobs, told=columns, files=others)
         return site.jobs.submit_batch(tables[0].name, task, rows)
     finally:
         for file in files:

@@ -647,12 +647,20 @@ def batch_head(say: Words, batch: Batch) -> str:
         words.append(say("batch_failed", count=failed))
     if batch.rejected:
         words.append(say("batch_rejected", count=batch.rejected))
+    if batch.reused:
+        words.append(say("batch_reused", count=batch.reused))
+    report = (
+        f' <a class="button" href="/batches/{escape(batch.id)}/report.html" download>'
+        f"{escape(say('download_report'))}</a>"
+        if batch.task is TaskName.CHECK_LISTING
+        else ""
+    )
     return (
         f'<article class="job" data-status="{"succeeded" if done >= batch.rows else "running"}">'
         f'<header class="job-head"><h2>{escape(batch.name)}</h2><p class="facts">'
         f"{escape(say('task_' + batch.task.value))} · {time_of(batch.created_at)} · "
         f'<a class="button" href="/batches/{escape(batch.id)}/results.csv" download>'
-        f"{escape(say('download_csv'))}</a></p></header>"
+        f"{escape(say('download_csv'))}</a>{report}</p></header>"
         f"{_bar(done / batch.rows if batch.rows else 1.0, ' · '.join(words))}</article>"
     )
 

@@ -195,9 +195,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "包含 CSV 及其文件的 zip，或 CSV 与其文件一起上传",
     ),
     "batch_help": (
-        "Listings: columns id, image, title, description; every further column is an attribute; "
-        "several images are separated by |. Documents: columns id, document.",
-        "商品：列 id、image、title、description，其余各列为属性；多张图片用 | 分隔。"
+        "Listings: columns id, image, title, description, or what your shop calls them; every "
+        "further column is an attribute; several images are separated by |. "
+        "Documents: columns id, document.",
+        "商品：列 id、image、title、description（或店铺常用的列名），其余各列为属性；"
+        "多张图片用 | 分隔。"
         "文档：列 id、document。",
     ),
     "batch_task": ("Task", "任务"),
@@ -206,17 +208,26 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "task_check_listing": ("Check listings", "核对商品"),
     "start_batch": ("Start the batch", "开始批量"),
     "batch_empty": (
-        "No batch yet. Choose a CSV or a zip above, or try the samples.",
-        "还没有批次。请在上方选择 CSV 或 zip，或试试样例。",
+        "No batch yet. Choose a CSV, an Excel file or a zip above, or try the samples.",
+        "还没有批次。请在上方选择 CSV、Excel 或 zip，或试试样例。",
     ),
     "batch_progress": ("{done} of {rows} rows done", "{rows} 行中已完成 {done} 行"),
     "batch_rejected": ("{count} could not be read", "{count} 行无法读取"),
+    "batch_reused": ("{count} answered from earlier", "{count} 行沿用已有结果"),
+    "download_report": ("Report", "报告"),
+    "batch_columns": (
+        "Columns, where they can't be guessed: title=Name, image=Photo",
+        "列的含义（无法自动识别时填写）：title=商品名, image=主图",
+    ),
     "batch_failed": ("{count} failed", "{count} 行失败"),
     "download_csv": ("Download the results (CSV)", "下载结果（CSV）"),
     "row": ("Row", "行"),
     "input": ("Input", "输入"),
     "outcome": ("Outcome", "结果"),
-    "choose_table": ("Choose a CSV or a zip first.", "请先选择 CSV 或 zip 文件。"),
+    "choose_table": (
+        "Choose a CSV, an Excel file or a zip first.",
+        "请先选择 CSV、Excel 或 zip 文件。",
+    ),
     "one_table": (
         "Choose one zip, or one CSV with its files; here are {count} tables.",
         "请选择一个 zip，或一个 CSV 及其文件；现有 {count} 个表格。",

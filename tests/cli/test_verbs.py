@@ -107,6 +107,30 @@ def test_a_batch_keeps_the_rows_in_order_and_says_which_failed(
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_batch_of_a_workbook_is_mapped_reported_and_answered_from_earlier(
+    mmapp: Mmapp, files: Path, tmp_path: Path
+) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["Foto", "商品名称", "颜色"], [str(files / "red.png"), "红杯", "红"]):
+        book.active.append(row)
+    book.save(tmp_path / "catalogue.xlsx")
+    out, report = tmp_path / "out.csv", tmp_path / "report.html"
+    given = ("batch", tmp_path / "catalogue.xlsx", "--out", out)
+    run = mmapp(*given, "--map", "image=Foto", "--report", report)
+    assert run.status == 0, run.err
+    assert "columns: image=Foto, title=商品名称" in run.err
+    assert "1: 红杯" in report.read_text(encoding="utf-8")
+    again = mmapp(*given)
+    assert "1 of them from earlier" in again.err
+    report.unlink()
+    batch = mmapp("results", "红杯", "--json").json[0]["batch"]
+    assert mmapp("results", "--batch", batch, "--report", report).status == 0
+    assert report.exists()
+
+
+@pytest.mark.usefixtures("stack")
 def test_a_batch_of_documents_goes_to_stdout_as_csv(
     mmapp: Mmapp, files: Path, tmp_path: Path
 ) -> None:

@@ -85,3 +85,40 @@ def test_messages_of_people_are_delivered_before_those_of_batches(
 def test_an_unknown_batch_is_refused(jobs: Jobs) -> None:
     with pytest.raises(NotFound):
         list(jobs.batch_rows("nothing"))
+
+
+def test_after_a_crash_the_same_table_goes_on_and_checks_no_row_twice(
+    jobs: Jobs, add_text: AddText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmapp.jobs.BATCH_CHUNK", 2)
+    given = list(rows(add_text, 5))
+
+    def crashing() -> Iterator[BatchRow]:
+        yield from given[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.submit_batch("catalogue.csv", TaskName.SUMMARIZE, crashing())
+    (crashed,) = jobs.batches()
+    worker = engine()
+    done, _waiting = (row.job for row in jobs.batch_rows(crashed.id))
+    jobs.run(done.id, worker, "w1")
+
+    again = jobs.submit_batch("catalogue.csv", TaskName.SUMMARIZE, given)
+    for job in reversed(jobs.list(status=Status.QUEUED)):
+        jobs.run(job.id, worker, "w1")
+    again = jobs.batch(again.id)
+    assert (again.counts[Status.SUCCEEDED], again.reused) == (5, 2)
+    assert len(worker.prefixes) == 5
+
+
+def test_of_a_changed_table_only_changed_rows_are_done(jobs: Jobs, add_text: AddText) -> None:
+    given = list(rows(add_text, 4))
+    worker = engine()
+    for job in jobs.list(batch_id=jobs.submit_batch("a", TaskName.SUMMARIZE, given).id):
+        jobs.run(job.id, worker, "w1")
+    given[2] = BatchRow({"id": "2"}, SummarizeParams(given[2].params.document, 2))
+    changed = jobs.submit_batch("a", TaskName.SUMMARIZE, given)
+    assert (changed.reused, changed.counts[Status.QUEUED]) == (3, 1)
+    (job,) = jobs.list(batch_id=changed.id, status=Status.QUEUED)
+    assert job.batch_row == 2

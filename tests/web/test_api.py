@@ -157,3 +157,12 @@ def test_a_batch_is_exported_in_the_order_of_its_rows(client: TestClient, jobs: 
     exported = rows_of(response)
     assert [row["document"] for row in exported] == ["b.txt", "a.txt"]
     assert exported[0]["error"] == "'=SUM(1)"
+
+
+def test_the_report_of_a_batch_is_downloaded(client: TestClient, jobs: Jobs) -> None:
+    batch = jobs.submit_batch("a.csv", TaskName.CHECK_LISTING, [BatchRow({"id": "1"}, error="no")])
+    response = client.get(f"/batches/{batch.id}/report.html")
+    assert "attachment" in response.headers["content-disposition"]
+    assert response.text.startswith("<!doctype html>")
+    documents = jobs.submit_batch("b.csv", TaskName.SUMMARIZE, [])
+    assert client.get(f"/batches/{documents.id}/report.html").status_code == 400

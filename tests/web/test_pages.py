@@ -282,8 +282,23 @@ def test_a_batch_shows_its_rows_in_order_with_errors_and_links(
     assert f"/batches/{batch.id}/results.csv" in shown
 
 
+def test_a_batch_is_told_which_columns_are_which_and_has_a_report(
+    site: Site, jobs: Jobs, uploads: Path, photo: bytes
+) -> None:
+    sent = table_file(uploads, "Bild,Bezeichnung", "a.png,Hemd")
+    image = Path(upload(uploads, "a.png", photo))
+    told = "title=Bezeichnung，image＝Bild"
+    batch = start_batch(site, [sent, image], TaskName.CHECK_LISTING, told)
+    (job,) = jobs.list(batch_id=batch.id)
+    assert (job.label, job.params["attributes"]) == ("Hemd", {})
+    assert f'href="/batches/{batch.id}/report.html"' in show_batch(site, batch.id, "")[0]
+    again = table_file(uploads, "Bild,Bezeichnung", "a.png,Hemd")
+    remembered = start_batch(site, [again], TaskName.CHECK_LISTING)
+    assert remembered.rows == 1
+
+
 def test_a_batch_of_no_table_or_of_two_is_refused(site: Site, uploads: Path) -> None:
-    with pytest.raises(BadInput, match="Choose a CSV or a zip first"):
+    with pytest.raises(BadInput, match="Choose a CSV, an Excel file or a zip first"):
         start_batch(site, [], TaskName.SUMMARIZE)
     two = [Path(upload(uploads, name, b"document\n")) for name in ("a.csv", "b.jsonl")]
     with pytest.raises(BadInput, match="here are 2 tables"):

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from mmapp import tasks
-from mmapp.batches import read_batch, read_cells
+from mmapp.batches import CATEGORIES, read_batch, read_cells
 from mmapp.config import Settings
 from mmapp.documents.reader import Reader
 from mmapp.errors import BadInput
@@ -32,8 +32,6 @@ from workers.evaluation.kinds import (
     ignore_progress,
 )
 
-#: Columns that say what sort of product a listing is about.
-CATEGORY_COLUMNS = ("category", "product category", "类别", "类目", "分类", "品类")
 CONSISTENT, INCONSISTENT = LABELS = ("consistent", "inconsistent")
 VERDICTS = (CONSISTENT, "uncertain", INCONSISTENT)
 
@@ -134,7 +132,7 @@ def _truth(cells: Mapping[str, str], number: int) -> Truth:
             f"Row {number:,} {said}; the column label of a table to evaluate says {CONSISTENT} or"
             f" {INCONSISTENT} in each row"
         )
-    category = next((cells[name] for name in CATEGORY_COLUMNS if cells.get(name)), "")
+    category = next((cells[name] for name in CATEGORIES if cells.get(name)), "")
     return Truth(label, cells.get("title", ""), category)
 
 

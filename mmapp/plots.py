@@ -1,6 +1,7 @@
 """Plots as SVG, drawn from numbers: lines in a square, bars, and a table of shaded cells.
 
-Colours are classes of the page that holds them; every foreign word is escaped. Called by `report`.
+Colours are classes of the page that holds them; every foreign word is escaped. Called by
+`workers.evaluation` and `batches`, for their reports.
 """
 
 from __future__ import annotations
