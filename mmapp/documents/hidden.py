@@ -271,9 +271,9 @@ def _in_one_place(words: Sequence[_Word]) -> list[_Word]:
     """Words that overlap another one; the same word twice (printed bold) is one word."""
     rows: dict[int, list[_Word]] = {}
     for word in words:
-        row = int((word.box[1] + word.box[3]) / 2 / ROW)
-        rows.setdefault(row, []).append(word)
-        rows.setdefault(row + 1, []).append(word)
+        number = int((word.box[1] + word.box[3]) / 2 / ROW)
+        rows.setdefault(number, []).append(word)
+        rows.setdefault(number + 1, []).append(word)
     found: dict[int, _Word] = {}
     for row in rows.values():
         row.sort(key=lambda word: word.box[0])

@@ -14,6 +14,7 @@ import gradio as gr
 
 from mmapp import samples
 from mmapp.errors import BadInput, EncryptedFile, MmappError, WrongPassword
+from mmapp.exports import QUOTES_OF
 from mmapp.types import Document, Job, Page, Status, SummarizeParams, TaskName
 from mmapp.web import render
 from mmapp.web.frame import (
@@ -91,7 +92,7 @@ def show_job(site: Site, job: Job) -> str:
     if job.status != Status.SUCCEEDED:
         return render.unfinished(say, job, render.page_count(say, document.page_count))
     result = jobs.result(job.id)
-    quoted = result.payload[render.QUOTES_OF[job.task]]
+    quoted = result.payload[QUOTES_OF[job.task]]
     shown = render.ShownDocument(document, _proved_pages(site, document, quoted))
     return render.quotes(say, job, result.payload, result.record, shown)
 
