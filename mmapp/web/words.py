@@ -129,7 +129,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{checkpoint}（{weights}），{dtype}，{device}，{seconds} 秒",
     ),
     "json": ("Result as JSON", "结果 JSON"),
-    "markdown": ("as Markdown", "Markdown"),
+    "markdown": ("as Markdown", "Markdown 文本"),
     "annotated": ("PDF with the proofs marked", "标出依据的 PDF"),
     "link": ("Link to this job", "此任务的链接"),
     # listings

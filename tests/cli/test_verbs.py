@@ -63,7 +63,7 @@ def test_ask_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
     run = mmapp("ask", files / "harbour.pdf", question, "--json")
     value = run.json
     assert run.status == 0
-    told = ["question", "found", "answer", "probability", "scores", "coverage"]
+    told = ["question", "found", "answer", "probability", "scores", "coverage", "hidden"]
     assert list(value) == ["job", "document", *told, "record"]
     assert (value["question"], len(value["answer"])) == (question, int(value["found"]))
     assert value["coverage"]["read"] == 3

@@ -9,13 +9,14 @@ from string import Formatter
 import pytest
 
 import mmapp.web
+from mmapp.exports import QUOTES_OF
 from mmapp.types import Label, Status, TaskName
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
-    r"(phase|unit|error|task|coverage|recent|documents|listings|batch|results)_.*"
+    r"(phase|unit|error|task|coverage|hidden|recent|documents|listings|batch|results)_.*"
 )
 
 
@@ -40,7 +41,7 @@ def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
     assert asked <= set(WORDS)
     spoken = set(re.findall(r"""["'](\w+)["']""", source))
     nouns = {value.value for noun in (Status, Label) for value in noun}
-    nouns |= {"consistent", "inconsistent", "uncertain"}
+    nouns |= {"consistent", "inconsistent", "uncertain", *QUOTES_OF.values()}
     unused = {key for key in WORDS if key not in spoken | nouns and not COMPOSED.fullmatch(key)}
     assert unused == set()
 
