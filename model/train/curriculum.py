@@ -7,7 +7,6 @@ one would have read. The words come from the application's prompts file and the 
 
 from __future__ import annotations
 
-import math
 import random
 from collections import defaultdict
 from collections.abc import Sequence, Sized
@@ -21,7 +20,7 @@ from model.image import ImageProcessor
 from model.lexical import shared_words
 from model.prompt import Part, ask, end_turn, open_turn
 from model.tokenizer import Tokenizer
-from model.train.documents import TextDocument, gain, sentences, title
+from model.train.documents import TextDocument, choice_shares, gain, sentences, title
 from model.train.drawn import draw_page, draw_product
 from model.train.listings import Catalogue, Claim, Listing, Photo, augment
 from model.train.own import Questioned, claims_about
@@ -31,7 +30,6 @@ from model.train.rows import Answer, Row
 from model.train.tables import OWN
 
 T = TypeVar("T")
-RANK_TEMPERATURE = 0.07  # of the gains that become shares of the rivals' probability
 GOOD_SHARE = 0.9  # of the best sentence's gain: as good an answer as the best
 MOST_CHARACTERS = 20_000  # of a document, those whose sentences are counted
 MOST_SENTENCES = 60  # of a document, those that may be offered with their context
@@ -242,7 +240,7 @@ class Curriculum:
         offered += far
         gains = [gain_of[index] for index in offered]
         row = self._open_document(text, chance, phase)
-        shares = _softmax([value / RANK_TEMPERATURE for value in gains])
+        shares = choice_shares(gains)
         best = max(gains)
         shown = "" if chance.random() < UNTITLED_SHARE else title(document.text)
         shared = shared_words(shown, [found[index].text for index in offered])
@@ -389,9 +387,3 @@ def _group(document: TextDocument) -> str:
     if document.source == OWN:
         return f"own {document.lang}"
     return "papers" if document.source == "SciTLDR-A" else document.lang
-
-
-def _softmax(values: Sequence[float]) -> list[float]:
-    highest = max(values)
-    weights = [math.exp(value - highest) for value in values]
-    return [weight / sum(weights) for weight in weights]

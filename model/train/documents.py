@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import lzma
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ BOILERPLATE = re.compile(r"!?\[?!?INCLUDE\b.*|^\[!\w+\]$|^!include .*", re.IGNOR
 HAN = re.compile(r"[\u3400-\u9fff]")
 LETTER = re.compile(r"[^\W\d_]")
 FEWEST_UNITS = 4
+RANK_TEMPERATURE = 0.07  # of the gains that become shares of the rivals' probability
 MOST_CHARACTERS = 400
 
 
@@ -156,6 +158,13 @@ def gain(sentence: str, references: tuple[str, ...]) -> float:
         (overlap_f(ours, theirs, 1) + overlap_f(ours, theirs, 2)) / 2
         for theirs in map(units, references)
     )
+
+
+def choice_shares(gains: Sequence[float]) -> list[float]:
+    """Of the choice that each sentence should have: a softmax, so that nearly equal ones share."""
+    best = max(gains)
+    weights = [math.exp((gain - best) / RANK_TEMPERATURE) for gain in gains]
+    return [weight / sum(weights) for weight in weights]
 
 
 def is_chinese(text: str) -> bool:

@@ -338,17 +338,19 @@ def softened(batch: Batch, logits_NC: Tensor) -> Tensor:
     tiles_R1 = batch.rows_N.bincount(minlength=rows).clamp(min=1)[:, None]
     row_A = batch.answering_A // batch.real_BT.shape[1]
     logits_A = (sums_RC / tiles_R1)[row_A[named_A], batch.names_A[named_A]]
-    shares_A, targets_A = in_groups(logits_A, batch.groups_A[named_A]), batch.ranked_A[named_A]
+    groups_A, targets_A = batch.groups_A[named_A], batch.ranked_A[named_A]
+    spread_GA, index_A = in_groups(logits_A, groups_A)
+    shares_A = spread_GA.softmax(1)[index_A, torch.arange(len(groups_A))]
     taught_A = DISTILLED_SHARE * shares_A + (1 - DISTILLED_SHARE) * targets_A
     return batch.ranked_A.masked_scatter(named_A, taught_A)
 
 
-def in_groups(logits_A: Tensor, groups_A: Tensor) -> Tensor:
-    """The softmax within each group."""
-    kinds, index = torch.unique(groups_A, return_inverse=True)
-    places = torch.full((len(kinds), len(groups_A)), -torch.inf, device=logits_A.device)
-    spread = places.scatter(0, index[None], logits_A[None])
-    return spread.softmax(1)[index, torch.arange(len(groups_A))]
+def in_groups(values_A: Tensor, groups_A: Tensor) -> tuple[Tensor, Tensor]:
+    """A row for each group with its members' values, minus infinity elsewhere; and each member's
+    row."""
+    kinds, index_A = torch.unique(groups_A, return_inverse=True)
+    places_GA = values_A.new_full((len(kinds), len(groups_A)), -torch.inf)
+    return places_GA.scatter(0, index_A[None], values_A[None]), index_A
 
 
 def rank_loss(margin_A: Tensor, ranked_A: Tensor, groups_A: Tensor) -> tuple[Tensor, float]:
@@ -358,13 +360,11 @@ def rank_loss(margin_A: Tensor, ranked_A: Tensor, groups_A: Tensor) -> tuple[Ten
     if not bool(rivals_A.any()):
         return margin_A.new_zeros(()), 0.0
     margins, shares, groups = margin_A[rivals_A], ranked_A[rivals_A], groups_A[rivals_A]
-    kinds, index = torch.unique(groups, return_inverse=True)
-    places = torch.full((len(kinds), len(groups)), -torch.inf, device=margins.device)
-    spread = places.scatter(0, index[None], margins[None])
-    log_shares = spread.log_softmax(1)[index, torch.arange(len(groups))]
-    targets = torch.zeros_like(places).scatter(0, index[None], shares[None])
-    hit = (spread.argmax(1) == targets.argmax(1)).float().mean()
-    return -(shares * log_shares).sum() / len(kinds), float(hit)
+    spread_GA, index_A = in_groups(margins, groups)
+    targets_GA, _ = in_groups(shares, groups)
+    log_shares = spread_GA.log_softmax(1)[index_A, torch.arange(len(groups))]
+    hit = (spread_GA.argmax(1) == targets_GA.argmax(1)).float().mean()
+    return -(shares * log_shares).sum() / len(spread_GA), float(hit)
 
 
 def balance_loss(log: list[tuple[int, Tensor]], real_N: Tensor) -> tuple[Tensor, dict[str, float]]:

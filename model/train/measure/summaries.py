@@ -6,7 +6,6 @@ the title's words. Called by `evaluate`.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,14 @@ from model.engine import Engine
 from model.lexical import shared_words
 from model.train import tables
 from model.train.calibration import Offered, SummaryCalibration, fit_choices
-from model.train.curriculum import RANK_TEMPERATURE
-from model.train.documents import TextDocument, gain, read_documents, sentences, title
+from model.train.documents import (
+    TextDocument,
+    choice_shares,
+    gain,
+    read_documents,
+    sentences,
+    title,
+)
 from model.train.measure.common import Measured, OnProgress, margins, mean, spread
 from model.train.recipe import Prompts
 from model.train.rouge import rouge
@@ -36,12 +41,6 @@ class Read:
     texts: tuple[str, ...]
     offered: tuple[Offered, ...]
     gains: tuple[float, ...]
-
-    @property
-    def shares(self) -> list[float]:
-        """Of the choice that each sentence should have, as training has it."""
-        weights = [math.exp((gain - max(self.gains)) / RANK_TEMPERATURE) for gain in self.gains]
-        return [weight / sum(weights) for weight in weights]
 
     def best(self, score: Callable[[Offered], float]) -> str:
         """The sentence with the highest score; of equals the first."""
@@ -134,4 +133,4 @@ def summary_figures(read: Mapping[str, Sequence[Read]]) -> dict[str, dict[str, f
 
 def calibrate(read: Sequence[Read]) -> SummaryCalibration:
     """How margin, title and place are weighed against each other."""
-    return fit_choices([(one.offered, one.shares) for one in read])
+    return fit_choices([(one.offered, choice_shares(one.gains)) for one in read])
