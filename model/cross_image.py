@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from model.config import CrossVisionConfig
@@ -22,12 +21,8 @@ from model.image import (
     ImageConfigError,
     ImageProcessor,
     Size,
-    Tiles,
-    pad,
-    pixels,
     read_common,
     read_processor,
-    resize,
 )
 from model.tokenizer import IMAGE
 
@@ -36,6 +31,8 @@ from model.tokenizer import IMAGE
 class CrossImageProcessor(ImageProcessor):
     """Turns pictures into tiles for cross-attention. Means are those of CLIP's training pictures,
     as published."""
+
+    adds_whole: ClassVar[bool] = False
 
     tile_size: int = 560
     tokens_per_tile: int = 0  #: in the text: features stand beside it
@@ -83,15 +80,6 @@ class CrossImageProcessor(ImageProcessor):
             "image_std": list(self.image_std),
             "rescale_factor": self.rescale_factor,
         }
-
-    def __call__(self, image: Image.Image) -> Tiles:
-        """Canvas, resize, pad, normalise, cut: as many tiles as the grid has."""
-        pixels_3HW = pixels(image)
-        picture = Size(*pixels_3HW.shape[1:])
-        grid = self.choose_grid(picture)
-        canvas = self._canvas(grid)
-        fitted_3HW = resize(pixels_3HW, self.fitted_size(picture, canvas))
-        return Tiles(self._cut(self._normalise(pad(fitted_3HW, canvas)), grid), grid)
 
     def image_tokens(self, grid: Size) -> list[str]:  # noqa: ARG002 - the same for every grid
         return [IMAGE]

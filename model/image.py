@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -52,6 +52,8 @@ class Tiles(NamedTuple):
 @dataclass(frozen=True)
 class ImageProcessor:
     """Turns pictures into tiles, and says which tokens stand for them in the text."""
+
+    adds_whole: ClassVar[bool] = True  #: several tiles are followed by one of the whole picture
 
     tile_size: int = 336  #: side of a tile in pixels ("size")
     tokens_per_tile: int = 144  #: vision tokens that the encoder makes of one tile
@@ -109,14 +111,14 @@ class ImageProcessor:
         }
 
     def __call__(self, image: Image.Image) -> Tiles:
-        """Canvas, resize, pad, normalise, cut; several tiles are followed by the whole image."""
+        """Canvas, resize, pad, normalise, cut."""
         pixels_3HW = pixels(image)
         picture = Size(*pixels_3HW.shape[1:])
         grid = self.choose_grid(picture)
         canvas = self._canvas(grid)
         fitted_3HW = resize(pixels_3HW, self.fitted_size(picture, canvas))
         tiles_N3SS = self._cut(self._normalise(pad(fitted_3HW, canvas)), grid)
-        if len(tiles_N3SS) > 1:
+        if self.adds_whole and len(tiles_N3SS) > 1:
             whole_3SS = self._normalise(resize(pixels_3HW, self._canvas(Size(1, 1))))
             tiles_N3SS = torch.cat([tiles_N3SS, whole_3SS[None]])
         return Tiles(tiles_N3SS, grid)
