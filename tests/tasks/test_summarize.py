@@ -8,7 +8,9 @@ from PIL import Image
 from mmapp import tasks
 from mmapp.documents.quotes import page_text
 from mmapp.errors import CheckpointProblem, DocumentError, JobCancelled, NoText
+from mmapp.tasks.summarize import Calibration
 from mmapp.types import MediaType, Page, Progress, SummarizeParams, TaskName
+from model.train.calibration import Offered, SummaryCalibration
 from tests.tasks.fakes import (
     FakeEngine,
     Reports,
@@ -38,6 +40,14 @@ def summarize(engine, inputs, sentences=2, report=None):
     return tasks.run(
         TaskName.SUMMARIZE, engine, inputs, params, Reports() if report is None else report
     )
+
+
+@given(st.floats(-9, 9), st.integers(0, 100), st.integers(1, 500))
+def test_service_weighs_sentences_as_the_constants_were_fitted(margin, shared, place):
+    fitted = SummaryCalibration(temperature=1.3, title=1.5, early=0.3)
+    served = Calibration.of({"calibration": {"summarize": fitted.stored()}})
+    expected = fitted.score(Offered(margin, shared, place))
+    assert served.score(margin, shared, place) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
