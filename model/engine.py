@@ -26,7 +26,8 @@ from torch import Tensor
 from model.batching import Found, Piece, Request, Result, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
-from model.checkpoint import load_transformer, weights_sha256
+from model.checkpoint import load_config, load_transformer, weights_sha256
+from model.config import TextConfig
 from model.cross_image import CrossImageProcessor
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
@@ -75,6 +76,7 @@ def load(
     cache_dtype: str = "auto",
     prefixes: PrefixStore | None = None,
     piece_tokens: int = PIECE_TOKENS,
+    context_length: int | None = None,
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
 
@@ -82,11 +84,13 @@ def load(
     is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
     "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
     memory of bfloat16. With `prefixes`, what prompts have in common is read once. A folder of
-    weights without a tokenizer.json gives `logits` and nothing else.
+    weights without a tokenizer.json gives `logits` and nothing else. `context_length` above what
+    the config says is for models whose positions mean something there (`TextConfig.reads_beyond`).
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
+    _require_positions(Path(folder).name, load_config(folder).text, context_length or 0)
     transformer = load_transformer(folder, chosen_dtype, chosen_device)
     engine = Engine(
         Path(folder),
@@ -94,6 +98,7 @@ def load(
         cache_dtype=kept_dtype,
         prefixes=prefixes,
         piece_tokens=piece_tokens,
+        context_length=context_length,
     )
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
@@ -111,6 +116,7 @@ class Engine:
         cache_dtype: torch.dtype | None = None,  #: None: that of the weights
         prefixes: PrefixStore | None = None,
         piece_tokens: int = PIECE_TOKENS,
+        context_length: int | None = None,  #: None: max_position_embeddings
     ) -> None:
         self.folder = folder
         self.prefixes = prefixes
@@ -121,6 +127,8 @@ class Engine:
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
+        self._context_length = context_length or self.trained_length
+        _require_positions(self.name, self._text, self._context_length)
 
     def prepare(self) -> None:
         """Read what text and images need now, so that a wrong folder is told at once."""
@@ -170,7 +178,12 @@ class Engine:
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together (max_position_embeddings)."""
+        """Most tokens of prompt and answer together."""
+        return self._context_length
+
+    @property
+    def trained_length(self) -> int:
+        """Tokens that the config promises to be read well (max_position_embeddings)."""
         return self._text.max_position_embeddings
 
     def count_tokens(self, text: str) -> int:
@@ -620,6 +633,15 @@ def _ignore(done: int, total: int) -> None:
 
 def _forget(prefix: Prefix) -> None:
     """Nobody keeps prefixes."""
+
+
+def _require_positions(name: str, text: TextConfig, context_length: int) -> None:
+    if context_length > text.max_position_embeddings and not text.reads_beyond:
+        raise ContextOverflow(
+            f"{name} cannot read {context_length:,} tokens: its positions go up to "
+            f"{text.max_position_embeddings:,} (max_position_embeddings), and only models with "
+            "layers that need none, as Llama 4, go on from there"
+        )
 
 
 def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:
