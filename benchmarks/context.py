@@ -138,8 +138,9 @@ def fit(read: Sequence[Taken], chunk: int) -> Line:
 
 
 def compare(measured: Measured, text: TextConfig, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """A row for each reader and each of `MARKS` that it came to."""
-    marks = {*MARKS, *(taken.tokens for taken in measured.get("transformers, in one pass", ()))}
+    """A row for each reader and each of `MARKS` that it came to, and for where each ended."""
+    marks = {*MARKS, *(read[-1].tokens for read in measured.values() if read)}
+    marks |= {taken.tokens for taken in measured.get("transformers, in one pass", ())}
     return [
         {
             "reader": name, "tokens": taken.tokens, "cpu_seconds": taken.cpu_seconds,

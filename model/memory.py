@@ -43,6 +43,13 @@ def devices() -> list[Device]:
     return [Device("cpu", _machine_bytes()), *gpus, *([together] if len(gpus) > 1 else [])]
 
 
+def device_of(device: torch.device) -> Device:
+    """What this device is and how much it holds."""
+    if device.type == "cuda":
+        return Device(str(device), torch.cuda.get_device_properties(device).total_memory)
+    return Device(str(device), _machine_bytes())
+
+
 def gpus_needed(need_bytes: int, gigabytes: int) -> int:
     """How many GPUs of this size hold so much between them."""
     return -int(-need_bytes // (USABLE * gigabytes * 10**9))

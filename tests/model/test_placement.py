@@ -1,0 +1,302 @@
+"""Models on several devices: plans of every shape, and the same numbers wherever the weights lie.
+
+The devices are simulated: `Machine` gives every tensor a place of its own among cpu:0, cpu:1, …,
+and refuses, as GPUs do, to compute with tensors of two places.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+import model
+from model.checkpoint import (
+    CheckpointError,
+    Uninitialised,
+    load_config,
+    load_transformer,
+    save_checkpoint,
+    stored_tensor_bytes,
+    tensor_bytes,
+)
+from model.config import ModelConfig, TextConfig
+from model.engine import EngineError
+from model.memory import Device
+from model.placement import WAYS, PlacementError, Plan, advice, dealt, divided, plan
+from model.presets import preset
+from model.transformer import Transformer
+
+GIB = 2**30
+DTYPE = torch.bfloat16
+CONTEXT = 100_000
+
+
+class Machine(TorchFunctionMode):
+    """A CPU that says it is several. What goes through `torch` in here has a place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[int, torch.device] = {}  #: by the address of the storage
+        self.computed: set[torch.device] = set()  #: where products of matrices were made
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
+            return self._place(args[0])
+        wanted = [one for one in (*args, kwargs.get("device")) if isinstance(one, torch.device)]
+        if func is Tensor.to and wanted:
+            return self._sent(func, args, kwargs, wanted[0])
+        places = {self._place(one) for one in _tensors(func, args, kwargs)}
+        if len(places) > 1 and func is not Tensor.copy_:
+            raise RuntimeError(f"{func} was given tensors on {sorted(map(str, places))}")
+        home = wanted[0] if wanted else next(iter(places), torch.device("cpu"))
+        if func is torch.nn.functional.linear:
+            self.computed.add(home)
+        return self._put(func(*args, **kwargs), home)
+
+    def _sent(
+        self, func: Callable[..., Any], args: Any, kwargs: Any, device: torch.device
+    ) -> Tensor:
+        if device == self._place(args[0]):
+            sent: Tensor = func(*args, **kwargs)
+        else:
+            sent = func(args[0].clone(), *args[1:], **kwargs)
+        return self._put(sent, device)
+
+    def _put(self, out: Any, device: torch.device) -> Any:
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and not tensor.is_meta and tensor.numel():
+                self._places[tensor.untyped_storage().data_ptr()] = device
+        return out
+
+    def _place(self, tensor: Tensor) -> torch.device:
+        if tensor.is_meta:
+            return tensor.device
+        return self._places.get(tensor.untyped_storage().data_ptr(), torch.device("cpu"))
+
+
+def _tensors(func: Callable[..., Any], args: Any, kwargs: Any) -> list[Tensor]:
+    """Those that must be in one place: not numbers, nor what is counted out on the host."""
+    if func is Tensor.__getitem__:
+        args = args[:1]
+    leaves = tree_leaves([args, kwargs])
+    return [one for one in leaves if isinstance(one, Tensor) and one.ndim and one.numel()]
+
+
+def devices(count: int, gigabytes: float = 80) -> list[Device]:
+    return [Device(f"GPU {number}", int(gigabytes * GIB)) for number in range(count)]
+
+
+@cache
+def shape(name: str) -> tuple[TextConfig, Mapping[str, int]]:
+    """Of a model of the family, and the bytes of its tensors."""
+    config = preset(name)
+    return config.text, tensor_bytes(config, DTYPE)
+
+
+def planned(name: str, count: int, way: str) -> Plan:
+    return plan(*shape(name), devices(count), CONTEXT, DTYPE, way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["llama-4-scout", "llama-4-maverick", "llama-3.2-11b-vision"])
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_every_tensor_has_one_place(name: str, count: int, way: str) -> None:
+    text, sizes = shape(name)
+    if text.is_dense and way == "experts":
+        pytest.skip("a dense model has no experts")
+    made = planned(name, count, way)
+    held = [0] * count
+    for tensor, size in sizes.items():
+        pieces = list(made.pieces(tensor))
+        for piece in pieces:
+            whole = piece.first is None or piece.end is None
+            share = 1.0 if whole else (piece.end - piece.first) / text.num_local_experts  # type: ignore[operator]
+            held[piece.device] += round(size * share)
+        if pieces[0].first is not None:
+            ends = [0, *(piece.end for piece in pieces)]
+            assert [piece.first for piece in pieces] == ends[:-1]
+            assert ends[-1] == text.num_local_experts
+    assert held == [load.weights_bytes for load in made.loads]
+    assert sum(held) == sum(sizes.values())
+
+
+def test_no_run_of_layers_could_be_lighter() -> None:
+    sizes, used = [5, 1, 1, 1, 5, 3, 3], [2, 0, 0]
+    runs = divided(sizes, used, devices(3))
+    fullest = max(sum(sizes[a:b]) + own for (a, b), own in zip(runs, used, strict=True))
+    every = [
+        max(2 + sum(sizes[:a]), sum(sizes[a:b]), sum(sizes[b:]))
+        for a in range(8)
+        for b in range(a, 8)
+    ]
+    assert fullest == min(every)
+    assert [place for run in runs for place in range(*run)] == list(range(7))
+
+
+def test_larger_devices_are_given_more() -> None:
+    runs = divided([1] * 30, [0, 0], [Device("small", 10 * GIB), Device("large", 20 * GIB)])
+    assert runs == [(0, 10), (10, 30)]
+
+
+def test_left_over_experts_go_to_other_devices_in_each_layer() -> None:
+    by_layer = [dealt(16, layer, 3) for layer in range(3)]
+    assert all(sum(counts) == 16 for counts in by_layer)
+    assert [sum(counts) for counts in zip(*by_layer, strict=True)] == [16, 16, 16]
+    assert sum(dealt(2, 5, 8)) == 2
+
+
+def test_experts_apart_are_balanced_better_than_large_layers() -> None:
+    by_layers, by_experts = (planned("llama-4-behemoth", 64, way) for way in WAYS)
+    assert not by_layers.fits
+    assert by_experts.fits
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_does_not_fit_is_told_with_what_would(way: str) -> None:
+    name = "llama-4-scout"
+    assert not planned(name, 2, way).fits
+    told = advice(*shape(name), devices(2), CONTEXT, DTYPE, way)
+    needed = int(told.split("with ")[1].split(" of")[0])
+    assert planned(name, needed, way).fits
+    assert not planned(name, needed - 1, way).fits
+    told = advice(*shape(name), devices(4), 10**7, DTYPE, way)
+    shorter = int(told.split(" or ")[1].split(" tokens")[0].replace(",", ""))
+    assert plan(*shape(name), devices(4), shorter, DTYPE, way).fits
+    assert not plan(*shape(name), devices(4), 2 * shorter, DTYPE, way).fits
+
+
+def test_senseless_plans_are_refused() -> None:
+    dense = shape("llama-3.2-1b")
+    with pytest.raises(PlacementError, match="at least one device"):
+        plan(*dense, [], CONTEXT, DTYPE)
+    with pytest.raises(PlacementError, match="place it by layers"):
+        plan(*dense, devices(2), CONTEXT, DTYPE, "experts")
+    with pytest.raises(PlacementError, match="use layers or experts"):
+        plan(*dense, devices(2), CONTEXT, DTYPE, "rows")
+
+
+def answers(folder: Path, device: str, way: str = "layers") -> list[Any]:
+    """What an engine says to questions of every kind."""
+    engine = model.load(folder, "float32", device, piece_tokens=64, way=way)
+    picture = Image.linear_gradient("L").resize((20, 30)).convert("RGB")
+    parts = ["the cat sat on the mat " * 4, picture, "no, yes"]
+    prefix = engine.prefill(parts)
+    asked = [("what sat?", "the cat"), ("what sat?", "the mat"), "yes"]
+    scores = engine.score(prefix, asked)
+    text = engine.generate(prefix, "go on", max_tokens=5)
+    many = engine.score_many([(prefix, asked), (["文件"], asked)])
+    logits = engine.logits(engine.tokenizer.encode("the cat sat on the mat, no, yes"))
+    return [scores, text, many, logits.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("count", "way"), [(2, "layers"), (3, "layers"), (2, "experts"), (3, "experts")]
+)
+def test_answers_do_not_depend_on_where_weights_lie(
+    tiny_checkpoint: Path, count: int, way: str
+) -> None:
+    alone = answers(tiny_checkpoint, "cpu")
+    names = [f"cpu:{number}" for number in range(count)]
+    with Machine() as machine:
+        apart = answers(tiny_checkpoint, ",".join(names), way)
+    assert apart == alone
+    assert {str(device) for device in machine.computed} >= set(names)
+
+
+def test_what_was_remembered_in_a_file_is_gone_on_with_on_all_devices(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    parts = ["the cat sat on the mat " * 6]
+    said = []
+    for device in ("cpu", "cpu:0,cpu:1"):
+        for _ in range(2):  # reads; then finds what was read
+            with Machine():
+                store = model.PrefixStore(2**24, tmp_path / device, 2**24)
+                engine = model.load(tiny_checkpoint, "float32", device, prefixes=store)
+                said.append(engine.score(engine.prefill(parts), ["yes", "the mat"]))
+                store.flush()
+    assert all(scores == pytest.approx(said[0], abs=1e-5) for scores in said)
+
+
+def test_tensors_of_two_devices_are_not_computed_with(tiny_checkpoint: Path) -> None:
+    with Machine():
+        engine = model.load(tiny_checkpoint, "float32", "cpu:0,cpu:1")
+        for block in engine.transformer.blocks:
+            block._forward_pre_hooks.clear()
+        with pytest.raises(RuntimeError, match=r"cpu:0.*cpu:1"):
+            engine.prefill(["the cat"])
+
+
+def test_experts_of_a_dense_checkpoint_are_refused(tmp_path: Path) -> None:
+    shape = TextConfig.dense(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2,
+    )  # fmt: skip
+    save_checkpoint(Transformer(ModelConfig(shape)), tmp_path)
+    with pytest.raises(EngineError, match="place it by layers"):
+        model.load(tmp_path, device="cpu:0,cpu:1", way="experts")
+
+
+def test_a_device_that_is_too_small_is_named_before_anything_is_read(
+    text_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, sizes = load_config(text_checkpoint).text, stored_tensor_bytes(text_checkpoint, None)
+    made = plan(text, sizes, devices(2), 100, torch.float32)
+    monkeypatch.setattr("model.checkpoint.free_bytes", lambda device: 100.0 * (device.index == 0))
+    both = [torch.device("cpu:0"), torch.device("cpu:1")]
+    with pytest.raises(CheckpointError, match=r"cpu:0 is to hold .* free: give it more devices"):
+        load_transformer(text_checkpoint, torch.float32, both, made)
+
+
+def test_loading_in_parts_takes_no_more_than_the_weights_and_a_shard(tmp_path: Path) -> None:
+    config = ModelConfig(
+        TextConfig(
+            vocab_size=1024, hidden_size=512, intermediate_size=1024, intermediate_size_mlp=1024,
+            num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=64,
+            num_local_experts=8,
+        )
+    )  # fmt: skip
+    with Uninitialised():
+        transformer = Transformer(config).to(torch.bfloat16)
+    save_checkpoint(transformer, tmp_path, max_shard_bytes=30 * 2**20)
+    shard = max(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
+    weights = sum(parameter.numel() for parameter in transformer.parameters()) * 4
+    code = (
+        "import sys, torch, model;"
+        "peak = lambda: int(next(line for line in open('/proc/self/status') "
+        "if line.startswith('VmHWM')).split()[1]) * 1024;"
+        "before = peak();"
+        "engine = model.load(sys.argv[1], 'float32', 'cpu:0,cpu:1,cpu:2', way='experts');"
+        "print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    few = 40 * 2**20  # the interpreter's own, and a matrix on its way
+    assert int(done.stdout) < weights + shard + few
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("way", WAYS)
+def test_two_gpus_answer_as_one_processor(tiny_checkpoint: Path, way: str) -> None:
+    alone, apart = (answers(tiny_checkpoint, device, way) for device in ("cpu", "cuda:0,cuda:1"))
+    for ours, theirs in zip((alone[0], alone[3]), (apart[0], apart[3]), strict=True):
+        assert torch.allclose(torch.tensor(ours), torch.tensor(theirs), atol=1e-3)
