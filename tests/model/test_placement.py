@@ -6,6 +6,7 @@ and refuses, as GPUs do, to compute with tensors of two places.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 import model
+from model.__main__ import main
 from model.checkpoint import (
     CheckpointError,
     Uninitialised,
@@ -32,7 +34,7 @@ from model.checkpoint import (
 )
 from model.config import ModelConfig, TextConfig
 from model.engine import EngineError
-from model.memory import Device
+from model.memory import Device, devices_named
 from model.placement import WAYS, PlacementError, Plan, advice, dealt, divided, plan
 from model.presets import preset
 from model.transformer import Transformer
@@ -191,6 +193,30 @@ def test_senseless_plans_are_refused() -> None:
         plan(*dense, devices(2), CONTEXT, DTYPE, "experts")
     with pytest.raises(PlacementError, match="use layers or experts"):
         plan(*dense, devices(2), CONTEXT, DTYPE, "rows")
+
+
+def test_devices_are_named_by_number_and_memory() -> None:
+    found = devices_named("2x141GB, 1.5GiB")
+    assert [device.memory_bytes for device in found] == [141 * 10**9, 141 * 10**9, 3 * 2**29]
+    for words in ("8x80", "0x80GiB", "GiB", "", "8x80GiB,"):
+        with pytest.raises(ValueError, match="say 8x80GiB"):
+            devices_named(words)
+
+
+def test_describe_divides_a_model_among_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["describe", "llama-4-scout", "--dtype", "bfloat16", "--context", "100000"]
+    assert main([*asked, "--devices", "8x80GiB", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    shares = told["division"]["shares"]
+    assert told["division"]["fits"]
+    assert sum(share["weights_bytes"] for share in shares) == told["weights_bytes"]
+    assert sum(share["cache_bytes"] for share in shares) == told["cache_bytes"]
+    assert main([*asked, "--devices", "2x80GiB", "--way", "experts"]) == 0
+    told = capsys.readouterr().out
+    assert "on 2 devices, by experts, with 100,000 tokens: does not fit: it would fit with" in told
+    assert told.count("; too much") == 2
+    assert main(["describe", "llama-3.2-1b", "--devices", "2x80GiB", "--way", "experts"]) == 2
+    assert "place it by layers" in capsys.readouterr().err
 
 
 def answers(folder: Path, device: str, way: str = "layers") -> list[Any]:
