@@ -223,7 +223,7 @@ def load_transformer(
     if plan is None:
         _require_memory(folder, Sizes.told(headers, quantized), dtype, devices[0])
     else:
-        _require_places(folder, plan, devices)
+        _require_places(folder, plan, devices, quantized)
         spread(transformer, plan)
     weights: dict[str, Tensor] = {}
     there: set[str] = set()
@@ -490,7 +490,13 @@ def _require_memory(
         )
 
 
-def _require_places(folder: Path, plan: Plan, devices: Sequence[torch.device]) -> None:
+def _require_places(
+    folder: Path, plan: Plan, devices: Sequence[torch.device], quantized: QuantizedWeights
+) -> None:
+    if any(plan.experts) and quantized.ours:
+        raise CheckpointError(
+            f"{folder}: quantized experts stay together: share the model by layers"
+        )
     for load, device in zip(plan.loads, devices, strict=True):
         free = free_bytes(device)
         if load.weights_bytes > free:

@@ -23,8 +23,10 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from model.attention import Sight, Sights
 from model.cache import LayerCache, cache_bytes, layer_bytes
 from model.config import TextConfig
+from model.gaze import View
 from model.memory import USABLE, Device
 from model.moe import Experts, MoE
 from model.transformer import Block, Transformer
@@ -69,7 +71,6 @@ class Plan:
     """Where everything is. Made by `plan`; devices are numbered from 0."""
 
     way: str  #: one of `WAYS`
-    context: int  #: tokens that the caches are for
     loads: tuple[Load, ...]  #: by device
     layers: tuple[int, ...]  #: by layer: the number of its device
     #: by layer: how many of its experts, in order, each device has; () where they stay together
@@ -136,7 +137,7 @@ def plan(
         for number, (device, (first, end)) in enumerate(zip(devices, runs, strict=True))
     )
     place = tuple(number for number, (first, end) in enumerate(runs) for _ in range(first, end))
-    return Plan(way, context, loads, place, experts)
+    return Plan(way, loads, place, experts)
 
 
 def dealt(experts: int, layer: int, devices: int) -> tuple[int, ...]:
@@ -249,7 +250,7 @@ class Entrance:
         return tuple(self._bring(value) for value in given)
 
     def _bring(self, value: Any) -> Any:
-        if isinstance(value, Tensor | LayerCache | list):
+        if not isinstance(value, Sight | Sights | View):
             return moved(value, self.device)
         if self._came[0] is not value:
             self._came = (value, moved(value, self.device))

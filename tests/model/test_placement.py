@@ -1,7 +1,6 @@
 """Models on several devices: plans of every shape, and the same numbers wherever the weights lie.
 
-The devices are simulated: `Machine` gives every tensor a place of its own among cpu:0, cpu:1, …,
-and refuses, as GPUs do, to compute with tensors of two places.
+The devices are simulated (`Machine`); where there are two GPUs, they are tried too.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 import model
 from model.__main__ import main
@@ -33,73 +29,17 @@ from model.checkpoint import (
     tensor_bytes,
 )
 from model.config import ModelConfig, TextConfig
-from model.engine import EngineError
+from model.engine import Continuation, EngineError
 from model.memory import Device, devices_named
 from model.placement import WAYS, PlacementError, Plan, advice, dealt, divided, plan
 from model.presets import preset
+from model.prompt import Part
 from model.transformer import Transformer
+from tests.model.machine import Machine
 
 GIB = 2**30
 DTYPE = torch.bfloat16
 CONTEXT = 100_000
-
-
-class Machine(TorchFunctionMode):
-    """A CPU that says it is several. What goes through `torch` in here has a place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._places: dict[int, torch.device] = {}  #: by the address of the storage
-        self.computed: set[torch.device] = set()  #: where products of matrices were made
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
-            return self._place(args[0])
-        wanted = [one for one in (*args, kwargs.get("device")) if isinstance(one, torch.device)]
-        if func is Tensor.to and wanted:
-            return self._sent(func, args, kwargs, wanted[0])
-        places = {self._place(one) for one in _tensors(func, args, kwargs)}
-        if len(places) > 1 and func is not Tensor.copy_:
-            raise RuntimeError(f"{func} was given tensors on {sorted(map(str, places))}")
-        home = wanted[0] if wanted else next(iter(places), torch.device("cpu"))
-        if func is torch.nn.functional.linear:
-            self.computed.add(home)
-        return self._put(func(*args, **kwargs), home)
-
-    def _sent(
-        self, func: Callable[..., Any], args: Any, kwargs: Any, device: torch.device
-    ) -> Tensor:
-        if device == self._place(args[0]):
-            sent: Tensor = func(*args, **kwargs)
-        else:
-            sent = func(args[0].clone(), *args[1:], **kwargs)
-        return self._put(sent, device)
-
-    def _put(self, out: Any, device: torch.device) -> Any:
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor) and not tensor.is_meta and tensor.numel():
-                self._places[tensor.untyped_storage().data_ptr()] = device
-        return out
-
-    def _place(self, tensor: Tensor) -> torch.device:
-        if tensor.is_meta:
-            return tensor.device
-        return self._places.get(tensor.untyped_storage().data_ptr(), torch.device("cpu"))
-
-
-def _tensors(func: Callable[..., Any], args: Any, kwargs: Any) -> list[Tensor]:
-    """Those that must be in one place: not numbers, nor what is counted out on the host."""
-    if func is Tensor.__getitem__:
-        args = args[:1]
-    leaves = tree_leaves([args, kwargs])
-    return [one for one in leaves if isinstance(one, Tensor) and one.ndim and one.numel()]
 
 
 def devices(count: int, gigabytes: float = 80) -> list[Device]:
@@ -223,9 +163,9 @@ def answers(folder: Path, device: str, way: str = "layers") -> list[Any]:
     """What an engine says to questions of every kind."""
     engine = model.load(folder, "float32", device, piece_tokens=64, way=way)
     picture = Image.linear_gradient("L").resize((20, 30)).convert("RGB")
-    parts = ["the cat sat on the mat " * 4, picture, "no, yes"]
+    parts: list[Part] = ["the cat sat on the mat " * 4, picture, "no, yes"]
     prefix = engine.prefill(parts)
-    asked = [("what sat?", "the cat"), ("what sat?", "the mat"), "yes"]
+    asked: list[Continuation] = [("what sat?", "the cat"), ("what sat?", "the mat"), "yes"]
     scores = engine.score(prefix, asked)
     text = engine.generate(prefix, "go on", max_tokens=5)
     many = engine.score_many([(prefix, asked), (["文件"], asked)])
@@ -279,6 +219,19 @@ def test_experts_of_a_dense_checkpoint_are_refused(tmp_path: Path) -> None:
     save_checkpoint(Transformer(ModelConfig(shape)), tmp_path)
     with pytest.raises(EngineError, match="place it by layers"):
         model.load(tmp_path, device="cpu:0,cpu:1", way="experts")
+
+
+def test_quantized_experts_stay_together(text_checkpoint: Path, tmp_path: Path) -> None:
+    assert main(["quantize", str(text_checkpoint), str(tmp_path / "8"), "--bits", "8"]) == 0
+    alone = model.load(tmp_path / "8", "float32", "cpu")
+    asked = alone.tokenizer.encode("the cat sat on the mat")
+    with pytest.raises(CheckpointError, match="share the model by layers"):
+        model.load(tmp_path / "8", "float32", "cpu:0,cpu:1", way="experts")
+    with Machine() as machine:
+        apart = model.load(tmp_path / "8", "float32", "cpu:0,cpu:1")
+        told = apart.logits(asked)
+    assert torch.equal(told, alone.logits(asked))
+    assert len(machine.computed) == 2
 
 
 def test_a_device_that_is_too_small_is_named_before_anything_is_read(
