@@ -300,7 +300,12 @@ class Engine(Protocol):
         self,
         parts: Sequence[str | Image],
         on_progress: OnTokens | None = None,
-    ) -> Prefix: ...
+        *,
+        after: Any = None,
+    ) -> Prefix:
+        """Reads the beginning of a prompt, which the engine may know from an earlier job, or what
+        stands `after` a prefix."""
+        ...
 
     def score(
         self,

@@ -33,8 +33,8 @@ from model.image import ImageProcessor, Size, Tiles
 from model.pages import CACHE_DTYPES
 from model.prefixes import Identity, PrefixStore, pixel_hash
 from model.products import computes_bfloat16
-from model.prompt import Part, Prompt, ask, open_turn, reply
-from model.readings import Prefix
+from model.prompt import Part, Prompt, ask, go_on, open_turn, reply
+from model.readings import Prefix, code_sha256
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import IMAGE, PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
@@ -198,13 +198,23 @@ class Engine:
         return logits_TV
 
     @torch.inference_mode()
-    def prefill(self, parts: Sequence[Part], on_progress: OnProgress | None = None) -> Prefix:
-        """Reads text and images, the beginning of a user's turn.
+    def prefill(
+        self,
+        parts: Sequence[Part],
+        on_progress: OnProgress | None = None,
+        *,
+        after: Prefix | None = None,
+    ) -> Prefix:
+        """Reads text and images, the beginning of a user's turn, or more of it after a prefix,
+        which stays as it was.
 
         `on_progress` gets the tokens read and their total, before the first piece and after each;
-        if it raises, reading ends there. What the engine's `prefixes` know counts as read.
+        if it raises, reading ends there. What the engine's `prefixes` know counts as read; they
+        keep what begins a turn, not what is read after it.
         """
-        return self._alone(self._open(parts, on_progress))
+        if after is None:
+            return self._alone(self._open(parts, on_progress))
+        return self._alone(self._continue(after, parts, on_progress))
 
     @torch.inference_mode()
     def score(
@@ -363,6 +373,16 @@ class Engine:
         store.keep(identity, known)
         return known[-1].clone()
 
+    def _continue(
+        self, before: Prefix, parts: Sequence[Part], on_progress: OnProgress | None
+    ) -> Request[Prefix]:
+        """Reads more of a turn, of which the store is told nothing."""
+        prompt = go_on(parts, self.tokenizer, self.image_processor)
+        self._require_room(before.length, len(prompt.token_ids))
+        prefix = before.clone()
+        yield from self._read(prefix, prompt, on_progress, start=0)
+        return prefix
+
     def _nothing_read(self) -> Prefix:
         return Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
 
@@ -372,12 +392,15 @@ class Engine:
         prompt: Prompt,
         on_progress: OnProgress | None = None,
         keep: Callable[[Prefix], None] | None = None,
+        start: int | None = None,
     ) -> Request[None]:
-        """Adds the rest of the prompt to a prefix that holds its beginning, in place, piece by
-        piece; `keep` is given the prefix after each, and may keep a clone."""
+        """Adds a prompt from its token `start` on, by default what the prefix does not hold of it,
+        to the prefix, in place, piece by piece; `keep` is given the prefix after each, and may keep
+        a clone."""
         report, end_piece = on_progress or _ignore, keep or _forget
-        total = len(prompt.token_ids)
-        for piece in self._pieces(prompt, after.length):
+        start = after.length if start is None else start
+        total = after.length + len(prompt.token_ids) - start
+        for piece in self._pieces(prompt, start):
             report(after.length, total)
             layout = self._layout(after.length, len(piece.token_ids))
             found = yield Wanted(piece, layout, after.cache)
@@ -473,7 +496,7 @@ class Engine:
     def _reader(self) -> str:
         """All that decides what is remembered of a prompt."""
         config = json.dumps(self._transformer.config.to_hf(), sort_keys=True)
-        return "\n".join([self.weights_sha256, config, self.dtype, self.cache_dtype])
+        return "\n".join([code_sha256(), self.weights_sha256, config, self.dtype, self.cache_dtype])
 
     def _rows(self, prefix: Prefix, continuations: Sequence[Continuation]) -> list[Row]:
         rows = pack([self._continued(c) for c in continuations], self.piece_tokens)

@@ -114,14 +114,20 @@ class RemoteEngine:
         return self._counted(text)
 
     def prefill(
-        self, parts: Sequence[str | Image], on_progress: OnTokens | None = None
+        self,
+        parts: Sequence[str | Image],
+        on_progress: OnTokens | None = None,
+        *,
+        after: RemotePrefix | None = None,
     ) -> RemotePrefix:
         """Sends nothing yet: the parts go out with each question."""
+        before = after or RemotePrefix((), 0)
         length = sum(self.count_tokens(part) for part in parts if isinstance(part, str))
+        length += before.length
         if on_progress is not None:
-            on_progress(0, length)
+            on_progress(before.length, length)
             on_progress(length, length)
-        return RemotePrefix(tuple(_content(part) for part in parts), length)
+        return RemotePrefix((*before.content, *(_content(part) for part in parts)), length)
 
     def score(
         self,
