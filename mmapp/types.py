@@ -314,6 +314,20 @@ class Engine(Protocol):
         on_progress: OnTokens | None = None,
     ) -> list[float]: ...
 
+    def prefill_many(
+        self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None
+    ) -> Sequence[Prefix]:
+        """As `prefill` of each; an engine that can reads them in the same steps."""
+        ...
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[Any, Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair. A prompt that is given as its parts is read and forgotten."""
+        ...
+
 
 class OnTokens(Protocol):
     """(tokens done, tokens in all), called between pieces of work; an exception stops the work."""

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -48,6 +48,8 @@ COUNTED = 4096
 TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 log = get_logger(__name__)
+
+Item = TypeVar("Item")
 
 
 class RemoteError(MmappError):
@@ -156,6 +158,25 @@ class RemoteEngine:
             found |= {(question, answer): score for answer, score in scores.items()}
         report(len(answers), len(answers))
         return [found[c[0], c[1]] for c in continuations]
+
+    def prefill_many(
+        self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None
+    ) -> list[RemotePrefix]:
+        """As `prefill` of each, with progress in prompts."""
+        return [self.prefill(parts) for parts in _told(prompts, on_progress)]
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[RemotePrefix | Sequence[str | Image], Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair, one after another, with progress in pairs."""
+        return [
+            self.score(
+                before if isinstance(before, RemotePrefix) else self.prefill(before), continuations
+            )
+            for before, continuations in _told(asked, on_progress)
+        ]
 
     def generate(
         self,
@@ -443,6 +464,15 @@ def _seconds(header: str | None) -> float | None:
         return max(0.0, float(header)) if header is not None else None
     except ValueError:  # a date: our own wait does
         return None
+
+
+def _told(items: Sequence[Item], on_progress: OnTokens | None) -> Iterator[Item]:
+    """The items, and how many are done before each and at the end."""
+    report = on_progress or _ignore
+    for done, item in enumerate(items):
+        report(done, len(items))
+        yield item
+    report(len(items), len(items))
 
 
 def _ignore(done: int, total: int, /) -> None:

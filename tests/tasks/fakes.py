@@ -86,6 +86,25 @@ class FakeEngine:
             on_progress(total, total)
         return found
 
+    def prefill_many(
+        self, prompts: Sequence[Parts], on_progress: OnTokens | None = None
+    ) -> list[FakePrefix]:
+        return [self.prefill(parts, on_progress) for parts in prompts]
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[FakePrefix | Parts, Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        return [
+            self.score(
+                before if isinstance(before, FakePrefix) else self.prefill(before),
+                continuations,
+                on_progress,
+            )
+            for before, continuations in asked
+        ]
+
 
 def likes(*words: str) -> Rule:
     """Says yes to a question by how many of these words are in it."""
