@@ -7,9 +7,9 @@ that every job runs, in one process, in turns:
 - packed: those of one listing in the same passes, as workers and `mmapp evaluate` do it;
 - packed, seen before: the same again by an engine that has the features of the photos still.
 
-Then, without regions, as `mmapp evaluate` asks: the framings of several listings in the same
-passes, which no queue does. Results must be equal to one by one; the largest difference of a score
-is shown.
+Last, the engine alone is asked about the framings: those of one listing in the same passes, as
+before, and those of several listings, which no queue does. Results must be equal; the largest
+difference of a score is shown.
 
     python -m benchmarks.listings                     three rounds, nano, one thread
     python -m benchmarks.listings --rounds 1 --json   rows of work, way, CPU and wall seconds, rate
@@ -24,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from model.progress import Progress as Told
 
 SAMPLES = REPOSITORY / "samples"
 NANO = REPOSITORY / "checkpoints" / "nano"
+ONE = "one by one"
 TOGETHER = 8  #: listings whose framings are packed in the same passes
 
 Inputs = Sequence[tasks.ListingInput]
@@ -48,8 +50,8 @@ Inputs = Sequence[tasks.ListingInput]
 Way = Callable[[Inputs], list[float]]
 
 
-class OneByOne:
-    """An engine that does nothing together, by which packing is measured."""
+class Profiled:
+    """The engine, with another profile."""
 
     def __init__(self, engine: model.Engine, profile: Mapping[str, Any]) -> None:
         self._engine = engine
@@ -57,6 +59,10 @@ class OneByOne:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+
+class OneByOne(Profiled):
+    """The same, doing nothing together, by which packing is measured."""
 
     def prefill_many(self, prompts: Sequence[Any], on_progress: OnTokens) -> list[model.Prefix]:
         return [self._engine.prefill(parts, on_progress) for parts in prompts]
@@ -70,15 +76,6 @@ class OneByOne:
             )
             for before, continuations in asked
         ]
-
-
-class Packed(OneByOne):
-    """The engine as it is, with another profile."""
-
-    def __init__(self, engine: model.Engine, profile: Mapping[str, Any]) -> None:
-        super().__init__(engine, profile)
-        self.prefill_many = engine.prefill_many  # type: ignore[method-assign, assignment]
-        self.score_many = engine.score_many  # type: ignore[method-assign, assignment]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +107,7 @@ def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for work, way_name in ways:
         cpu, wall = (statistics.median(each) for each in zip(*seconds[work, way_name], strict=True))
-        pairs = zip(scores[work, way_name], scores[work, "one by one"], strict=True)
+        pairs = zip(scores[work, way_name], scores[work, ONE], strict=True)
         rows.append(
             {
                 "work": work,
@@ -127,7 +124,7 @@ def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
-        f"{row['work']:<22}{row['way']:<26}{row['per_cpu_second']:>7.2f} listings per CPU second"
+        f"{row['work']:<24}{row['way']:<26}{row['per_cpu_second']:>7.2f} listings per CPU second"
         f"{row['wall_seconds']:>8.2f} s{row['difference']:>10.1g} off"
         for row in rows
     ]
@@ -140,13 +137,11 @@ def _ways(folder: Path) -> dict[tuple[str, str], Way]:
     ways: dict[tuple[str, str], Way] = {}
     for work, more in (("with regions", {}), ("without regions", {"regions": False})):
         profile = {**fresh.profile, **more}
-        ways[work, "one by one"] = _checked_by(OneByOne(fresh, profile))
-        ways[work, "packed"] = _checked_by(Packed(fresh, profile))
-        ways[work, "packed, seen before"] = _checked_by(Packed(warm, profile))
-    ways["framings alone", "one by one"] = lambda inputs: _asked(fresh, inputs, 1)
-    ways["framings alone", f"{TOGETHER} listings packed"] = lambda inputs: _asked(
-        fresh, inputs, TOGETHER
-    )
+        ways[work, ONE] = _checked_by(OneByOne(fresh, profile))
+        ways[work, "packed"] = _checked_by(Profiled(fresh, profile))
+        ways[work, "packed, seen before"] = _checked_by(Profiled(warm, profile))
+    for name, together in ((ONE, 1), (f"{TOGETHER} listings packed", TOGETHER)):
+        ways["framings, engine alone", name] = partial(_asked, fresh, together=together)
     return ways
 
 
@@ -160,15 +155,15 @@ def _checked_by(engine: Any) -> Way:
     return check
 
 
-def _asked(engine: model.Engine, inputs: Inputs, together: int) -> list[float]:
+def _asked(engine: model.Engine, inputs: Inputs, *, together: int) -> list[float]:
     """The sum of the margins of each listing; so many listings in the same passes."""
+    rounds = len(framings(engine.profile))
     found: list[float] = []
     for start in range(0, len(inputs), together):
-        asked = [pair for one in inputs[start : start + together] for pair in _questions(engine, one)]
-        scores = engine.score_many(asked)
-        rounds = len(framings(engine.profile))
-        for place in range(0, len(scores), rounds):
-            found.append(sum(sum(s[::3]) - sum(s[1::3]) for s in scores[place : place + rounds]))
+        some = inputs[start : start + together]
+        scores = engine.score_many([pair for one in some for pair in _questions(engine, one)])
+        margins = [sum(each[::3]) - sum(each[1::3]) for each in scores]
+        found += [sum(margins[place : place + rounds]) for place in range(0, len(margins), rounds)]
     return found
 
 
@@ -203,7 +198,7 @@ def _listings() -> Iterator[tasks.ListingInput]:
             yield tasks.ListingInput(listing, photos)
 
 
-def _ignore(_progress: Progress) -> None:
+def _ignore(progress: Progress) -> None:
     """The bar counts rounds."""
 
 

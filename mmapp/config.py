@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         "-1: a tenth of what is free, at most 10,000",
         ge=-1,
     )
+    photo_memory_mb: int = Field(
+        256,
+        description="Memory in which a worker keeps what it has seen in photos, in MB; 0: none",
+        ge=0,
+    )
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
     engine_url: str = Field(
         "",

@@ -22,7 +22,7 @@ from mmapp.logs import get_logger
 from mmapp.processes import Process
 from mmapp.types import Engine
 from model import PrefixStore
-from workers.readings import open_store
+from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
 
 #: Seconds between two signs of life.
@@ -85,7 +85,12 @@ def _load(settings: Settings) -> tuple[Engine, PrefixStore | None]:
         return RemoteEngine.from_settings(settings), None
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    engine = model.load(settings.checkpoint, dtype=settings.dtype, device=settings.device)
+    engine = model.load(
+        settings.checkpoint,
+        dtype=settings.dtype,
+        device=settings.device,
+        feature_bytes=settings.photo_memory_mb * MB,
+    )
     engine.prepare()
     # What memory is free is known when the weights are there.
     engine.prefixes = open_store(settings, engine.device)
