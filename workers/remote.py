@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -48,8 +48,6 @@ COUNTED = 4096
 TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 log = get_logger(__name__)
-
-Item = TypeVar("Item")
 
 
 class RemoteError(MmappError):
@@ -162,21 +160,30 @@ class RemoteEngine:
     def prefill_many(
         self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None
     ) -> list[RemotePrefix]:
-        """As `prefill` of each, with progress in prompts."""
-        return [self.prefill(parts) for parts in _told(prompts, on_progress)]
+        """As `prefill` of each."""
+        prefixes = [self.prefill(parts) for parts in prompts]
+        length = sum(prefix.length for prefix in prefixes)
+        (on_progress or _ignore)(length, length)
+        return prefixes
 
     def score_many(
         self,
         asked: Sequence[tuple[RemotePrefix | Sequence[str | Image], Sequence[Continuation]]],
         on_progress: OnTokens | None = None,
     ) -> list[list[float]]:
-        """As `score` of each pair, one after another, with progress in pairs."""
-        return [
-            self.score(
-                before if isinstance(before, RemotePrefix) else self.prefill(before), continuations
-            )
-            for before, continuations in _told(asked, on_progress)
-        ]
+        """As `score` of each pair, one after another."""
+        report, done = on_progress or _ignore, 0
+        counts = [len({continuation[0] for continuation in each}) for _, each in asked]
+        scores: list[list[float]] = []
+        for (before, continuations), count in zip(asked, counts, strict=True):
+            prefix = before if isinstance(before, RemotePrefix) else self.prefill(before)
+
+            def on_scored(some: int, _total: int, /, before: int = done) -> None:
+                report(before + some, sum(counts))
+
+            scores.append(self.score(prefix, continuations, on_scored))
+            done += count
+        return scores
 
     def generate(
         self,
@@ -464,15 +471,6 @@ def _seconds(header: str | None) -> float | None:
         return max(0.0, float(header)) if header is not None else None
     except ValueError:  # a date: our own wait does
         return None
-
-
-def _told(items: Sequence[Item], on_progress: OnTokens | None) -> Iterator[Item]:
-    """The items, and how many are done before each and at the end."""
-    report = on_progress or _ignore
-    for done, item in enumerate(items):
-        report(done, len(items))
-        yield item
-    report(len(items), len(items))
 
 
 def _ignore(done: int, total: int, /) -> None:
