@@ -140,11 +140,12 @@ class PrefixStore:
         self._hold(Reading({digests[length]: prefix for length, prefix in some.items()}))
 
     def flush(self) -> None:
-        """Writes what is in memory alone to the folder, for other processes and the next one."""
+        """Writes what is new in memory to the folder, for other processes and the next one."""
         self.trouble = ""
         self._look_again()
-        for reading in list(self._readings.values()):
-            self._file(reading)
+        for reading in self._readings.values():
+            if not reading.was_filed:
+                self._file(reading)
 
     def clear(self) -> None:
         """Forgets everything, here, in the folder, and in the processes that share it."""
@@ -176,12 +177,20 @@ class PrefixStore:
         except (OSError, SafetensorError) as error:
             self.trouble = f"{self.folder}: {error}"
             return
+        reading.was_filed = True
+        if file.nbytes > self.disk_bytes:
+            discard(file)
+            return
         for name in [*self._filed]:
             if name.removesuffix(SUFFIX) in reading.prefixes:
                 self._forget(self._filed[name])
         self._filed[file.path.name] = file
-        while sum(file.nbytes for file in self._filed.values()) > self.disk_bytes:
+        while self._filed_bytes > self.disk_bytes:
             self._forget(next(iter(self._filed.values())))
+
+    @property
+    def _filed_bytes(self) -> int:
+        return sum(file.nbytes for file in self._filed.values())
 
     def _look_again(self) -> None:
         """Learns what other processes wrote into the folder or removed from it."""

@@ -72,6 +72,7 @@ class Reading:
 
     def __init__(self, prefixes: dict[str, Prefix]) -> None:
         self.prefixes = prefixes
+        self.was_filed = False  #: though its file may have made room for others since
 
     @property
     def name(self) -> str:
@@ -179,7 +180,9 @@ def open_reading(path: Path, device: torch.device) -> Reading:
             last_D = file.get_tensor(f"last.{place}")
             cache = Cache.of(layers, one["length"], Gaze(*one["gaze"]))
             prefixes[one["digest"]] = Prefix(cache, last_D)
-        return Reading(prefixes)
+        reading = Reading(prefixes)
+        reading.was_filed = True
+        return reading
 
 
 def write(reading: Reading, path: Path) -> Filed:

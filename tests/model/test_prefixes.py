@@ -137,6 +137,24 @@ def test_flush_writes_what_is_in_memory(load: Load, tmp_path: Path) -> None:
     assert tokens_read(load(PrefixStore(PLENTY, tmp_path, PLENTY)), PARTS) == 0
 
 
+def test_what_made_room_in_the_folder_is_not_written_again_and_again(
+    load: Load, tmp_path: Path
+) -> None:
+    load(PrefixStore(0, tmp_path, PLENTY)).prefill(["one " * 40])
+    (file,) = files(tmp_path)
+    store = PrefixStore(PLENTY, tmp_path, 9 * file.stat().st_size // 5)
+    engine = load(store)
+    for word in ("one", "two"):
+        engine.prefill([f"{word} " * 40])
+        store.flush()
+    (kept,) = files(tmp_path)
+    assert kept != file
+    written = kept.stat().st_ino
+    store.flush()
+    assert [path.stat().st_ino for path in files(tmp_path)] == [written]
+    assert tokens_read(engine, ["one " * 40]) == 0
+
+
 def test_the_budget_of_the_folder_holds(load: Load, tmp_path: Path) -> None:
     engine = load(PrefixStore(0, tmp_path, PLENTY))
     engine.prefill(["one " * 40])
