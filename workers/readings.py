@@ -33,20 +33,26 @@ log = get_logger(__name__)
 
 def open_store(settings: Settings, device: str) -> PrefixStore | None:
     """The store of an engine that is loaded on this device; None if it is switched off."""
-    memory = _bytes(settings.prefix_memory_mb, SHARE * free_bytes(torch.device(device)))
-    folder = settings.data_dir.expanduser().resolve() / FOLDER
-    disk = _bytes(settings.prefix_disk_mb, _disk_share(settings.data_dir.expanduser()))
-    if disk:
+    memory = _memory_bytes(settings, device)
+    if settings.prefix_disk_mb:
+        data_dir = settings.data_dir.expanduser().resolve()
         try:
-            return PrefixStore(memory, folder, disk, least_tokens=LEAST_TOKENS)
+            data_dir.mkdir(parents=True, exist_ok=True)
+            disk = _disk_bytes(settings, data_dir)
+            return PrefixStore(memory, data_dir / FOLDER, disk, least_tokens=LEAST_TOKENS)
         except OSError as error:
-            log.warning("readings are not kept on disk", folder=str(folder), reason=str(error))
+            log.warning("readings are not kept on disk", reason=str(error))
     return PrefixStore(memory, least_tokens=LEAST_TOKENS) if memory else None
 
 
-def _bytes(megabytes: int, otherwise: float) -> int:
-    return int(otherwise) if megabytes < 0 else megabytes * MB
+def _memory_bytes(settings: Settings, device: str) -> int:
+    """Of the device; of the machine's where the device does not tell what is free."""
+    if settings.prefix_memory_mb >= 0:
+        return settings.prefix_memory_mb * MB
+    return int(SHARE * min(free_bytes(torch.device(name)) for name in (device, "cpu")))
 
 
-def _disk_share(data_dir: Path) -> float:
-    return min(MOST_DISK_BYTES, SHARE * shutil.disk_usage(data_dir).free)
+def _disk_bytes(settings: Settings, data_dir: Path) -> int:
+    if settings.prefix_disk_mb >= 0:
+        return settings.prefix_disk_mb * MB
+    return min(MOST_DISK_BYTES, int(SHARE * shutil.disk_usage(data_dir).free))

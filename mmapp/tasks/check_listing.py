@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from mmapp.tasks import prompts
 from mmapp.tasks.claims import Claim, take_claims
 from mmapp.tasks.inputs import ListingInput
-from mmapp.tasks.regions import Region, find_regions, whole
+from mmapp.tasks.regions import MOST_PIXELS, Region, find_regions, whole
 from mmapp.types import Continuation, Engine, Label, Progress, ReportProgress
 from model.framings import framings
 
@@ -188,29 +188,13 @@ class _Asking:
 
     def answers(self, photos: Sequence[Image]) -> list[list[Triple]]:
         """For each framing, of the whole photos first, log P of each claim's three answers."""
-        framed = [[framing.of(photo) for photo in photos] for framing in self._framings]
-        started = time.perf_counter()
-        prefixes = self._engine.prefill_many(
-            [prompts.listing_parts(photos) for photos in framed],
-            lambda done, total: self._tell("reading", done, total, "tokens"),
-        )
-        self._tokens["read"] += sum(prefix.length for prefix in prefixes)
-        self._seconds["reading"] += time.perf_counter() - started
-        started = time.perf_counter()
-        count = len(self._questions)
-
-        def on_scored(done: int, total: int) -> None:
-            self._tokens["scored"] = total
-            self._tell("checking", count * done // total if total else count, count, "claims")
-
-        asked: list[Continuation] = [
-            (question, answer)
-            for question in self._questions
-            for answer in prompts.answers("check_listing")
+        pixels = sum(photo.width * photo.height for photo in photos)
+        at_once = max(1, MOST_PIXELS // pixels)
+        return [
+            answers
+            for first in range(0, len(self._framings), at_once)
+            for answers in self._answers(photos, first, first + at_once)
         ]
-        found = self._engine.score_many([(prefix, asked) for prefix in prefixes], on_scored)
-        self._seconds["checking"] += time.perf_counter() - started
-        return [list(zip(scores[::3], scores[1::3], scores[2::3], strict=True)) for scores in found]
 
     @staticmethod
     def means(rounds: Sequence[Sequence[Triple]]) -> list[Triple]:
@@ -221,6 +205,38 @@ class _Asking:
             for each in zip(*rounds, strict=True)
             for yes, no, unseen in [zip(*each, strict=True)]
         ]
+
+    def _answers(self, photos: Sequence[Image], first: int, end: int) -> list[list[Triple]]:
+        """About the photos in some of the framings, in the same steps."""
+        rounds, some = len(self._framings), self._framings[first:end]
+        started = time.perf_counter()
+        prefixes = self._engine.prefill_many(
+            [prompts.listing_parts([framing.of(photo) for photo in photos]) for framing in some],
+            lambda d, t: self._tell(
+                "reading", first * t // len(some) + d, rounds * t // len(some), "tokens"
+            ),
+        )
+        self._tokens["read"] += sum(prefix.length for prefix in prefixes)
+        self._seconds["reading"] += time.perf_counter() - started
+        started = time.perf_counter()
+        count = len(self._questions)
+        scored = 0
+
+        def on_scored(done: int, total: int) -> None:
+            nonlocal scored
+            scored = total
+            through = first + len(some) * (done / total if total else 1)
+            self._tell("checking", int(count * through / rounds), count, "claims")
+
+        asked: list[Continuation] = [
+            (question, answer)
+            for question in self._questions
+            for answer in prompts.answers("check_listing")
+        ]
+        found = self._engine.score_many([(prefix, asked) for prefix in prefixes], on_scored)
+        self._tokens["scored"] += scored
+        self._seconds["checking"] += time.perf_counter() - started
+        return [list(zip(scores[::3], scores[1::3], scores[2::3], strict=True)) for scores in found]
 
     def regions(
         self,

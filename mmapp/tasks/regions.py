@@ -24,7 +24,7 @@ from PIL.Image import Image
 
 GRID = 3
 MOST_PHOTOS = 4
-#: Of changed photos that are held at once: 120 MB.
+#: Of changed photos that are held at once, beside the listing's own: 120 MB.
 MOST_PIXELS = 40_000_000
 #: A fall of the margin (log-odds) that counts as clear.
 CLEAR_FALL = 0.5

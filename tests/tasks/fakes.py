@@ -38,6 +38,8 @@ class FakeEngine:
     #: The beginnings of prompts that were read.
     prefixes: list[FakePrefix] = field(default_factory=list)
     score_calls: int = 0
+    #: Prompts that were given together.
+    most_at_once: int = 0
 
     def count_tokens(self, text: str) -> int:
         return len(text) // 4 + 1
@@ -89,6 +91,7 @@ class FakeEngine:
     def prefill_many(
         self, prompts: Sequence[Parts], on_progress: OnTokens | None = None
     ) -> list[FakePrefix]:
+        self.most_at_once = max(self.most_at_once, len(prompts))
         return [self.prefill(parts, on_progress) for parts in prompts]
 
     def score_many(
@@ -96,6 +99,7 @@ class FakeEngine:
         asked: Sequence[tuple[FakePrefix | Parts, Sequence[Continuation]]],
         on_progress: OnTokens | None = None,
     ) -> list[list[float]]:
+        self.most_at_once = max(self.most_at_once, len(asked))
         return [
             self.score(
                 before if isinstance(before, FakePrefix) else self.prefill(before),

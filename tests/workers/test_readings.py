@@ -106,6 +106,7 @@ def test_budgets_are_those_of_the_settings_or_a_share_of_what_is_free(settings: 
     on_disk = store(prefix_memory_mb=0, prefix_disk_mb=9)
     assert (on_disk.memory_bytes, on_disk.disk_bytes) == (0, 9 * MB)
     assert (settings.data_dir / FOLDER).stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(settings.data_dir)
     free = store()
     assert 0 < free.memory_bytes < 2**50
     assert 0 < free.disk_bytes <= MOST_DISK_BYTES
