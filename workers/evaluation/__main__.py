@@ -70,7 +70,7 @@ def _load_engine(settings: Settings) -> Engine:
         raise CheckpointProblem(f"{settings.checkpoint} can't be loaded: {error}") from error
     # Several questions may be about one document; nothing of this data is left on the disk.
     engine.prefixes = open_store(settings.model_copy(update={"prefix_disk_mb": 0}), engine.device)
-    # Where in a photo a verdict comes from is not measured, and costs four fifths of the time.
+    # Where in a photo a verdict comes from is not measured, and costs two thirds of the time.
     engine.profile = {**engine.profile, "regions": False}
     return engine
 
