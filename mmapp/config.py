@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     checkpoint: Path = Field(
         REPOSITORY / "checkpoints" / "nano", description="Checkpoint folder, Hugging Face layout"
     )
-    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, …")
+    device: str = Field(
+        "auto", description="Where the model runs: auto, cpu, cuda:1, or several: cuda:0,cuda:1"
+    )
     dtype: str = Field("auto", description="Weights in memory: auto, bfloat16, float32")
     prefix_memory_mb: int = Field(
         -1,

@@ -26,12 +26,20 @@ from torch import Tensor
 from model.batching import Found, Piece, Request, Result, Tally, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
-from model.checkpoint import load_transformer, weights_sha256
+from model.checkpoint import (
+    load_config,
+    load_transformer,
+    stored_tensor_bytes,
+    weights_sha256,
+)
+from model.config import TextConfig
 from model.cross_image import CrossImageProcessor
 from model.features import FeatureStore
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
+from model.memory import device_of
 from model.pages import CACHE_DTYPES
+from model.placement import PlacementError, Plan, plan
 from model.prefixes import Identity, PrefixStore, pixel_hash
 from model.products import computes_bfloat16
 from model.prompt import Part, Prompt, ask, go_on, open_turn, reply
@@ -45,6 +53,7 @@ OnProgress = Callable[[int, int], None]
 Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
 
 PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
+PLANNED_TOKENS = 131_072  #: at most, of the text whose cache several devices make room for
 AT_ONCE = 16  #: most prompts whose caches are held at a time by `score_many` and its like
 FEATURE_BYTES = 2**28  #: for features of images that may be seen again
 IMAGES_AT_ONCE = 4  #: encoded for one piece, where images are looked at by cross-attention
@@ -78,20 +87,30 @@ def load(
     prefixes: PrefixStore | None = None,
     piece_tokens: int = PIECE_TOKENS,
     feature_bytes: int = FEATURE_BYTES,
+    context_length: int | None = None,
+    way: str = "layers",
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
 
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
-    is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
+    is the GPU if there is one. Several devices, as in "cuda:0,cuda:1", share the model in a `way`
+    of `model.placement`. `cache_dtype` is how keys and values of what was read are kept:
     "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
     memory of bfloat16. With `prefixes`, what prompts have in common is read once. Images that are
     seen again are not encoded again, as far as `feature_bytes` hold what was made of them. A folder
     of weights without a tokenizer.json gives `logits` and nothing else.
+    memory of bfloat16. With `prefixes`, what prompts have in common is read once. A folder of
+    weights without a tokenizer.json gives `logits` and nothing else. `context_length` above what
+    the config says is for models whose positions mean something there (`TextConfig.reads_beyond`).
     """
-    chosen_device = choose_device(device)
-    chosen_dtype = choose_dtype(dtype, chosen_device)
+    chosen_devices = choose_devices(device)
+    chosen_dtype = choose_dtype(dtype, chosen_devices[0])
     kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
-    transformer = load_transformer(folder, chosen_dtype, chosen_device)
+    _require_positions(Path(folder).name, load_config(folder).text, context_length or 0)
+    places = None
+    if len(chosen_devices) > 1:
+        places = place(folder, chosen_devices, chosen_dtype, kept_dtype, way)
+    transformer = load_transformer(folder, chosen_dtype, chosen_devices, places)
     engine = Engine(
         Path(folder),
         transformer,
@@ -99,10 +118,30 @@ def load(
         prefixes=prefixes,
         piece_tokens=piece_tokens,
         feature_bytes=feature_bytes,
+        context_length=context_length,
     )
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
     return engine
+
+
+def place(
+    folder: str | Path,
+    devices: Sequence[torch.device],
+    dtype: torch.dtype,
+    cache_dtype: torch.dtype,
+    way: str,
+) -> Plan:
+    """A plan for these devices, with room for the caches of a long text."""
+    text = load_config(folder).text
+    context = min(text.max_position_embeddings, PLANNED_TOKENS)
+    sizes = stored_tensor_bytes(folder, dtype)
+    try:
+        return plan(
+            text, sizes, [device_of(device) for device in devices], context, cache_dtype, way
+        )
+    except PlacementError as error:
+        raise EngineError(f"{folder}: {error}") from error
 
 
 class Engine:
@@ -117,6 +156,7 @@ class Engine:
         prefixes: PrefixStore | None = None,
         piece_tokens: int = PIECE_TOKENS,
         feature_bytes: int = FEATURE_BYTES,
+        context_length: int | None = None,  #: None: max_position_embeddings
     ) -> None:
         self.folder = folder
         self.prefixes = prefixes
@@ -128,6 +168,8 @@ class Engine:
         self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
         self._features = FeatureStore(feature_bytes)
+        self._context_length = context_length or self.trained_length
+        _require_positions(self.name, self._text, self._context_length)
 
     def prepare(self) -> None:
         """Read what text and images need now, so that a wrong folder is told at once."""
@@ -173,11 +215,18 @@ class Engine:
 
     @property
     def device(self) -> str:
-        return str(self._device)
+        """Where it is; several devices with commas between."""
+        homes = (str(weight.device) for weight in self._transformer.parameters())
+        return ",".join(dict.fromkeys(homes))
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together (max_position_embeddings)."""
+        """Most tokens of prompt and answer together."""
+        return self._context_length
+
+    @property
+    def trained_length(self) -> int:
+        """Tokens that the config promises to be read well (max_position_embeddings)."""
         return self._text.max_position_embeddings
 
     def count_tokens(self, text: str) -> int:
@@ -688,6 +737,15 @@ def _forget(prefix: Prefix) -> None:
     """Nobody keeps prefixes."""
 
 
+def _require_positions(name: str, text: TextConfig, context_length: int) -> None:
+    if context_length > text.max_position_embeddings and not text.reads_beyond:
+        raise ContextOverflow(
+            f"{name} cannot read {context_length:,} tokens: its positions go up to "
+            f"{text.max_position_embeddings:,} (max_position_embeddings), and only models with "
+            "layers that need none, as Llama 4, go on from there"
+        )
+
+
 def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:
     tiles = 0 if tiles_N3SS is None else len(tiles_N3SS)
     if features != tiles * tokens_per_tile:
@@ -746,6 +804,11 @@ def _read_profile(folder: Path) -> Mapping[str, Any]:
     if not isinstance(profile, dict):
         raise EngineError(f"{path} must hold an object; mend it or delete it")
     return profile
+
+
+def choose_devices(device: str) -> list[torch.device]:
+    """One device, or several with commas between."""
+    return [choose_device(word.strip()) for word in device.split(",")]
 
 
 def choose_device(device: str) -> torch.device:
