@@ -84,9 +84,6 @@ __all__ = [
     "WorkerInfo",
 ]
 
-#: Sentences that a summary may be asked for.
-MOST_SENTENCES = 50
-
 #: Characters that a question may have.
 MOST_QUESTION = 2_000
 
@@ -812,10 +809,9 @@ def _check_checkpoint(task: TaskName, checkpoint: checkpoints.Checkpoint | None)
 
 
 def _check_summarize(repository: Repository, params: SummarizeParams) -> str:
-    if not 1 <= params.sentences <= MOST_SENTENCES:
-        raise BadInput(
-            f"A summary has 1 to {MOST_SENTENCES} sentences; {params.sentences} were asked for"
-        )
+    from mmapp.tasks.summarize import refuse_impossible
+
+    refuse_impossible(params)
     return _readable(repository, params.document).name
 
 

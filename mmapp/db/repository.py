@@ -34,6 +34,7 @@ from mmapp.db.tables import batch_rows, batches, documents, jobs, pages, results
 from mmapp.processes import Process
 from mmapp.types import (
     Batch,
+    Bookmark,
     Document,
     HiddenText,
     Hiding,
@@ -163,7 +164,8 @@ class Repository:
         self, document: Document, pages_: Sequence[Page], images: Sequence[str]
     ) -> None:
         """Stores a document and its pages once; `images` are blobs of page pictures, or empty."""
-        values = {**_fields(document), "created_at": self._now()}
+        outline = [[one.level, one.title, one.page] for one in document.outline]
+        values = {**_fields(document), "outline": outline, "created_at": self._now()}
         if not self._insert_once(documents, values):
             return
         for start in range(0, len(pages_), CHUNK):
@@ -776,6 +778,7 @@ def _document(row: Row[Any]) -> Document:
         size_bytes=row.size_bytes,
         page_count=row.page_count,
         encrypted=row.encrypted,
+        outline=tuple(Bookmark(*one) for one in row.outline or ()),
     )
 
 
