@@ -13,7 +13,7 @@ import dataclasses
 import io
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
@@ -215,10 +215,11 @@ class Jobs:
         with self._database.snapshot() as repository:
             return _found(repository.document(sha256), "document", sha256)
 
-    def pages(self, sha256: str) -> list[Page]:
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
+        """All pages of a document, or those of these numbers."""
         self.document(sha256)
         with self._database.snapshot() as repository:
-            return repository.pages(sha256)
+            return repository.pages(sha256, numbers)
 
     def page_image(self, sha256: str, number: int) -> bytes:
         """The picture of a page; made on first use."""
@@ -775,7 +776,7 @@ class _Reporter:
     written: float = float("-inf")
     phase: str = ""
     phase_began: float = 0.0
-    phase_from: int = 0
+    phase_from: float = 0.0
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -791,13 +792,18 @@ class _Reporter:
             self.jobs.renew(self.attempt, dataclasses.replace(progress, eta_s=left_s))
 
     def _seconds_left(self, progress: Progress, now: float) -> float | None:
-        """Of this phase, at its pace so far; None in its first second."""
-        if progress.phase != self.phase:
-            self.phase, self.phase_began, self.phase_from = progress.phase, now, progress.done
-        done, elapsed = progress.done - self.phase_from, now - self.phase_began
+        """Of the job, or of this phase where that is all that is known, at the pace so far; None
+        in the first second."""
+        if progress.work is None:
+            phase, at, end = progress.phase, float(progress.done), float(progress.total)
+        else:
+            phase, at, end = "", progress.work, 1.0
+        if phase != self.phase or not self.phase_began:
+            self.phase, self.phase_began, self.phase_from = phase, now, at
+        done, elapsed = at - self.phase_from, now - self.phase_began
         if done <= 0 or elapsed < 1.0:
             return None
-        return round(elapsed / done * max(0, progress.total - progress.done), 1)
+        return round(elapsed / done * max(0.0, end - at), 1)
 
 
 def _check_checkpoint(task: TaskName, checkpoint: checkpoints.Checkpoint | None) -> None:

@@ -195,9 +195,14 @@ class Progress:
     pages_total: int = 0
     #: Seconds left at the present pace; None while unknown.
     eta_s: float | None = None
+    #: Share of the whole job that is done, from 0 to 1, where the task knows it: a long document
+    #: goes through its phases once for each of its parts.
+    work: float | None = None
 
     @property
     def fraction(self) -> float:
+        if self.work is not None:
+            return self.work
         return self.done / self.total if self.total else 0.0
 
 

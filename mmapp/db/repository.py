@@ -7,7 +7,7 @@ state that it expects, and its return value tells whether it found it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -194,11 +194,13 @@ class Repository:
         )
         return int(self._connection.execute(query).scalar_one())
 
-    def pages(self, sha256: str) -> list[Page]:
-        rows = self._connection.execute(
-            select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
-        )
-        return [_page(row) for row in rows]
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
+        """Those of these numbers, or all."""
+        query = select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
+        if numbers is not None:
+            query = query.where(pages.c.number.in_(sorted(numbers)))
+        known: dict[float, float] = {}
+        return [_page(row, known) for row in self._connection.execute(query)]
 
     def page_image(self, sha256: str, number: int) -> str | None:
         query = select(pages.c.image_sha256).where(
@@ -797,13 +799,19 @@ def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, An
     }
 
 
-def _page(row: Row[Any]) -> Page:
+def _page(row: Row[Any], known: dict[float, float]) -> Page:
+    """`known` holds each edge once: a book has millions of them, of few values."""
     return Page(
         number=row.number,
         width=row.width,
         height=row.height,
         lines=tuple(
-            Line(words, None if box is None else tuple(box), tuple(edges), block)
+            Line(
+                words,
+                None if box is None else tuple(box),
+                tuple(known.setdefault(edge, edge) for edge in edges),
+                block,
+            )
             for words, box, edges, block in row.lines
         ),
         hidden=tuple(

@@ -25,6 +25,7 @@ from mmapp.tasks import prompts
 from mmapp.tasks.inputs import DocumentInput
 from mmapp.tasks.paragraphs import Span
 from mmapp.tasks.portions import Portion, portions, room_for_text
+from mmapp.tasks.sections import outline_of
 from mmapp.tasks.sentences import Sentence, joined, word_count
 from mmapp.types import Continuation, Document, Engine, Page, Progress, ReportProgress
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 MOST_HIDDEN = 50
 HIDDEN_CHARACTERS = 300
 NO_TEXT_LAYER = "no text layer; text in pictures is not read yet"
+#: Questions that are asked again in the next portion, and the weight of expecting no move.
+MOST_ANCHORS = 16
+ANCHORS_OF_NO_MOVE = 2
 #: Tokens of a page picture where the profile does not say: Llama 4's 16 tiles and their overview,
 #: 144 tokens each, and the marks between them.
 IMAGE_TOKENS = 2_500
@@ -80,26 +84,53 @@ class Reading:
         if self._pictures:
             self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))
         self._stem = [stem] if stem else []
-        longest = max(engine.count_tokens(question.text) for question in questions)
-        longest += engine.count_tokens(stem)
+        self._question_tokens = [engine.count_tokens(question.text) for question in questions]
+        longest = max(self._question_tokens) + engine.count_tokens(stem)
         room = room_for_text(engine, longest, self._picture_tokens)
         self._pages_total = len(inputs.pages)
-        self._portions = portions(list(self._texts.items()), room, self._page_tokens)
-        self._tokens_total = sum(sum(portion.tokens) for portion in self._portions)
+        self._portions = portions(
+            list(self._texts.items()),
+            room,
+            self._page_tokens,
+            lead_tokens=self._lead_tokens,
+            headings=lambda: outline_of(inputs.document, pages).headings,
+        )
+        self._tokens_total = sum(sum(each.lead_tokens + each.tokens) for each in self._portions)
+        #: Tokens that are read or scored in the whole job, and before the portion at hand.
+        self._work_total = self._tokens_total + sum(self._question_tokens)
+        self._work_before = 0
+        #: Pages whose words were read without their picture, and why.
+        self.undrawn: dict[int, str] = {}
         self._read = self._scored = 0
         self._seconds = {"reading": 0.0, purpose.phase: 0.0}
 
     def margins(self) -> list[float]:
-        """log P(yes) - log P(no) of each question, read in the portion where its words begin."""
+        """log P(yes) - log P(no) of each question, read in the portion where its words begin.
+
+        Questions about a portion's lead are asked again, and all its margins are moved by as much
+        as those have moved: what is asked in different portions is then on one scale.
+        """
         margins = [0.0] * len(self._questions)
         tokens_before = asked_before = 0
         for portion, mine in zip(self._portions, self._questions_by_portion(), strict=True):
-            found = self._portion_margins(portion, mine, tokens_before, asked_before)
-            for index, margin in zip(mine, found, strict=True):
-                margins[index] = margin
-            tokens_before += sum(portion.tokens)
+            again = self._questions_about(portion.lead)
+            found = self._portion_margins(portion, again, mine, tokens_before, asked_before)
+            moved = offset([margins[index] for index in again], found[: len(again)])
+            for index, margin in zip(mine, found[len(again) :], strict=True):
+                margins[index] = margin - moved
+            tokens_before += sum(portion.lead_tokens + portion.tokens)
             asked_before += len(mine)
+            self._work_before += sum(portion.lead_tokens + portion.tokens)
+            self._work_before += sum(self._question_tokens[index] for index in mine)
         return margins
+
+    def parts_of_pages(self) -> dict[int, list[int]]:
+        """In which portions, from 1, the words of each page were read as their own."""
+        found: dict[int, list[int]] = {}
+        for number, portion in enumerate(self._portions, start=1):
+            for page in dict.fromkeys(span.page for span in portion.spans):
+                found.setdefault(page, []).append(number)
+        return found
 
     def usage(self) -> dict[str, Any]:
         return {
@@ -111,26 +142,44 @@ class Reading:
         }
 
     def _questions_by_portion(self) -> list[list[int]]:
-        starts = [(portion.spans[0].page, portion.spans[0].start) for portion in self._portions]
+        starts = [portion.start for portion in self._portions]
         found: list[list[int]] = [[] for _ in starts]
         for index, question in enumerate(self._questions):
             place = question.place
             found[bisect_right(starts, (place.page, place.start)) - 1].append(index)
         return found
 
+    def _questions_about(self, spans: Sequence[Span]) -> list[int]:
+        """The last questions whose words begin in these spans."""
+        found = [
+            index
+            for span in spans
+            for index, question in enumerate(self._questions)
+            if question.place.page == span.page and span.start <= question.place.start < span.end
+        ]
+        return found[-MOST_ANCHORS:]
+
     def _portion_margins(
-        self, portion: Portion, mine: Sequence[int], tokens_before: int, asked_before: int
+        self,
+        portion: Portion,
+        again: Sequence[int],
+        mine: Sequence[int],
+        tokens_before: int,
+        asked_before: int,
     ) -> list[float]:
-        page_ends = list(accumulate(portion.tokens))
+        """Margins of the questions that are asked again, then of the portion's own."""
+        spans = portion.lead + portion.spans
+        page_ends = list(accumulate(portion.lead_tokens + portion.tokens))
         started = time.perf_counter()
 
         def on_read(done: int, total: int) -> None:
             place = bisect_right(page_ends, done)
-            last = portion.spans[min(place, len(portion.spans) - 1)].page
+            last = spans[max(min(place, len(spans) - 1), len(portion.lead))].page
             is_done = done >= total
             pages_done = last if is_done else last - 1
-            tokens = tokens_before + (sum(portion.tokens) if is_done else min(done, page_ends[-1]))
-            self._tell("reading", tokens, self._tokens_total, "tokens", pages_done)
+            tokens = tokens_before + (page_ends[-1] if is_done else min(done, page_ends[-1]))
+            work = self._work_before + tokens - tokens_before
+            self._tell("reading", tokens, self._tokens_total, "tokens", pages_done, work)
 
         prefix = self._engine.prefill([*self._parts(portion), *self._stem], on_read)
         self._read += prefix.length
@@ -143,12 +192,15 @@ class Reading:
         def on_scored(done: int, total: int) -> None:
             nonlocal scored
             scored = total
-            asked = asked_before + (len(mine) * done // total if total else len(mine))
-            self._tell(phase, asked, len(self._questions), unit, last_page)
+            share = done / total if total else 1.0
+            asked = asked_before + int(len(mine) * share)
+            tokens = sum(self._question_tokens[index] for index in mine)
+            work = self._work_before + page_ends[-1] + int(tokens * share)
+            self._tell(phase, asked, len(self._questions), unit, last_page, work)
 
         yes, no = prompts.answers(self._purpose.task)
         pairs: list[Continuation] = []
-        for index in mine:
+        for index in (*again, *mine):
             text = self._questions[index].text
             pairs += [(text, yes), (text, no)]
         scores = self._engine.score(prefix, pairs, on_scored) if pairs else []
@@ -158,19 +210,37 @@ class Reading:
 
     def _parts(self, portion: Portion) -> Iterator[str | Image]:
         """A page's picture stands before its words."""
-        slices = [(s.page, self._texts[s.page][s.start : s.end]) for s in portion.spans]
-        words = prompts.document_parts(slices)
+        yield from prompts.document_parts([self._slice(span) for span in portion.lead])
+        words = prompts.document_parts([self._slice(span) for span in portion.spans])
         for span, part in zip(portion.spans, words, strict=True):
             if self._pictures and span.start == 0:
-                yield self._pictures(span.page)
+                try:
+                    yield self._pictures(span.page)
+                except DocumentError as problem:
+                    self.undrawn[span.page] = str(problem)
             yield part
+
+    def _slice(self, span: Span) -> tuple[int, str]:
+        return span.page, self._texts[span.page][span.start : span.end]
 
     def _page_tokens(self, number: int, text: str) -> int:
         self._tell("preparing", number, self._pages_total, "pages", 0)
         (part,) = prompts.document_parts([(number, text)])
         return self._engine.count_tokens(part) + self._picture_tokens
 
-    def _tell(self, phase: str, done: int, total: int, unit: str, pages_done: int) -> None:
+    def _lead_tokens(self, number: int, text: str) -> int:
+        (part,) = prompts.document_parts([(number, text)])
+        return self._engine.count_tokens(part)
+
+    def _tell(
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        unit: str,
+        pages_done: int,
+        work: int | None = None,
+    ) -> None:
         self._report(
             Progress(
                 phase=phase,
@@ -179,8 +249,19 @@ class Reading:
                 unit=unit,
                 pages_done=pages_done,
                 pages_total=self._pages_total,
+                work=None if work is None else work / self._work_total,
             )
         )
+
+
+def offset(before: Sequence[float], now: Sequence[float]) -> float:
+    """By how much margins have moved from one portion to the next, told by questions asked in both.
+
+    Few questions tell little: the mean is drawn towards no move as if `ANCHORS_OF_NO_MOVE` more had
+    not moved at all.
+    """
+    moves = [b - a for a, b in zip(before, now, strict=True)]
+    return sum(moves) / (len(moves) + ANCHORS_OF_NO_MOVE)
 
 
 def pages_with_words(inputs: DocumentInput) -> list[PageText]:

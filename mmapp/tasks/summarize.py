@@ -30,6 +30,7 @@ from typing import Any
 from mmapp.documents.quotes import PageText
 from mmapp.errors import BadInput
 from mmapp.tasks import prompts
+from mmapp.tasks.coverage import with_map
 from mmapp.tasks.inputs import DocumentInput
 from mmapp.tasks.reading import (
     Purpose,
@@ -121,7 +122,7 @@ def summarize(
     return {
         **payload,
         "length": {"sentences": len(payload["summary"]), "of": len(offered)},
-        "coverage": covered,
+        "coverage": with_map(covered, inputs.pages, reading.parts_of_pages(), reading.undrawn),
         "hidden": hidden(inputs),
         "usage": reading.usage(),
     }

@@ -101,7 +101,7 @@ def _proved_pages(
     site: Site, document: Document, quoted: Sequence[Mapping[str, Any]]
 ) -> dict[int, Page]:
     wanted = {proof["page"] for item in quoted for proof in item["evidence"]}
-    return {page.number: page for page in site.jobs.pages(document.sha256) if page.number in wanted}
+    return {page.number: page for page in site.jobs.pages(document.sha256, wanted)}
 
 
 def add_files(site: Site, paths: Sequence[str], password: str, sentences: int) -> Added:
