@@ -96,10 +96,11 @@ def summarize(
         for place, (sentence, percent) in enumerate(zip(offered, shared, strict=True), start=1)
     ]
     reading = Reading(engine, inputs, pages, questions, PURPOSE, report)
+    margins = reading.leveled(reading.margins())
     weights = Calibration.of(engine.profile)
     scores = [
         weights.score(margin, percent, place)
-        for place, (margin, percent) in enumerate(zip(reading.margins(), shared, strict=True), 1)
+        for place, (margin, percent) in enumerate(zip(margins, shared, strict=True), 1)
     ]
 
     def best(indices: Sequence[int]) -> list[dict[str, Any]]:
