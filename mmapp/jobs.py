@@ -278,7 +278,7 @@ class Jobs:
         priority: Priority,
         label: str,
     ) -> NewJob:
-        _check_checkpoint(task, checkpoint)
+        _check_checkpoint(task, params, checkpoint)
         title = self._check_params(repository, task, params)
         stored = records.params_as_json(params)
         return NewJob(
@@ -438,7 +438,8 @@ class Jobs:
                 f"Job {job_id} {state}; only a failed or cancelled job can be retried"
             )
         checkpoint = self._checkpoint()
-        _check_checkpoint(job.task, checkpoint)
+        params = records.params_from_json(job.task, job.params)
+        _check_checkpoint(job.task, params, checkpoint)
         run_key = _run_key(job.task, job.params, checkpoint)
         with self._database.transaction() as repository:
             if run_key is not None:
@@ -806,8 +807,14 @@ class _Reporter:
         return round(elapsed / done * max(0.0, end - at), 1)
 
 
-def _check_checkpoint(task: TaskName, checkpoint: checkpoints.Checkpoint | None) -> None:
+def _check_checkpoint(
+    task: TaskName, params: Params, checkpoint: checkpoints.Checkpoint | None
+) -> None:
     """Refuses at once what the worker would refuse; without a checkpoint here, the worker does."""
+    if checkpoint and isinstance(params, SummarizeParams) and params.mode == "abstractive":
+        from mmapp.tasks.abstractive import refuse_unable
+
+        refuse_unable(checkpoint.name, checkpoint.profile)
     if task is TaskName.ASK and checkpoint is not None:
         from mmapp.tasks.ask import refuse_untrained
 

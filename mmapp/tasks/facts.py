@@ -280,8 +280,8 @@ _DIGITS = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\d,]\d)|\d+(?:[.,]\d+)*"
 _NUMBER = re.compile(
     rf"(?<![\w.])(?<![A-Z]-)(?:{_DIGITS})(?:st|nd|rd|th|s)?(?![A-Za-z]*\d)|(?<=[{CJK}])(?:{_DIGITS})"
     rf"|\b(?:{_ENGLISH_WORD})s?(?:(?:[-\s]|\sand\s)(?:{_ENGLISH_WORD})s?)*\b"
-    rf"|[{_NUMERAL}]+(?:点[零一二三四五六七八九]+)?"
-    rf"|\b(?:{'|'.join(_ORDINALS)})\b|\b(?:half|twice|doubled?|tripled?)\b|一半|半数|翻倍|翻了一番",
+    rf"|一半|半数|翻倍|翻了一番|[{_NUMERAL}]+(?:点[零一二三四五六七八九]+)?"
+    rf"|\b(?:{'|'.join(_ORDINALS)})\b|\b(?:half|twice|doubled?|tripled?)\b",
     re.IGNORECASE,
 )
 _SCALE = re.compile(rf"\s*(?:{_any_of(list(_WRITTEN_SCALES))})", re.IGNORECASE)

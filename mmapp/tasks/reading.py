@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 MOST_HIDDEN = 50
 HIDDEN_CHARACTERS = 300
 NO_TEXT_LAYER = "no text layer; text in pictures is not read yet"
-#: How far the mean of a portion's margins is moved to that of all: of 0, 1/4, 1/2, 3/4 and 1 the one
-#: that chose most like a reading in one piece (16 held-out documents in 4 to 8 portions each).
+#: How far the mean of a portion's margins is moved to that of all: where 16 held-out documents were
+#: read in 4 to 8 portions each, this chose more like a reading in one piece than 0 or 1.
 LEVELED = 0.5
 #: Tokens of a page picture where the profile does not say: Llama 4's 16 tiles and their overview,
 #: 144 tokens each, and the marks between them.

@@ -25,13 +25,12 @@ from mmapp.tasks.sentences import units, word_count
 
 #: A quote of fewer words proves nothing.
 FEWEST_WORDS = 2
-#: Of the letters of a text, so many are Chinese in a Chinese one.
-CHINESE_SHARE = 0.2
+#: Of the words of a text, two characters being a word, so many are Chinese in a Chinese one.
+CHINESE_SHARE = 0.3
 #: Pages that are named for a quote that stands elsewhere than was said.
 MOST_FOUND = 5
 
 _CHINESE = re.compile(f"[{CJK}]")
-_LETTER = re.compile(r"[^\W\d_]")
 _LOWER_WORD = re.compile(r"(?<![\w'’.-])[^\W\d_A-Z][^\W\d_]+")
 _ELLIPSIS = re.compile(r"\s*(?:\[?\.\.\.\]?|…+)\s*")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−－"), "-")
@@ -55,7 +54,7 @@ class Written:
 
 
 def is_chinese(text: str) -> bool:
-    return len(_CHINESE.findall(text)) > CHINESE_SHARE * len(_LETTER.findall(text))
+    return len(_CHINESE.findall(text)) / 2 > CHINESE_SHARE * word_count(text)
 
 
 class Proofreader:
