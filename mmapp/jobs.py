@@ -215,6 +215,17 @@ class Jobs:
         with self._database.snapshot() as repository:
             return _found(repository.document(sha256), "document", sha256)
 
+    def can_write(self) -> bool:
+        """Whether the checkpoint writes text of its own, as abstractive summaries need it."""
+        from mmapp.tasks.abstractive import refuse_unable
+
+        checkpoint = self._checkpoint()
+        try:
+            refuse_unable(checkpoint.name, checkpoint.profile) if checkpoint else None
+        except NotPossible:
+            return False
+        return True
+
     def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
         """All pages of a document, or those of these numbers."""
         self.document(sha256)

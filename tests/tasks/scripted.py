@@ -60,7 +60,8 @@ ENGLISH = (
     pdf_page(
         1,
         "The bridge over the Elbe\n\n"
-        "The bridge was closed on 5 March 2024. Engineers of the Hansen\nInstitute found cracks in 12 piers, as Maria Keller reported.",
+        "The bridge was closed on 5 March 2024. Engineers of the Hansen\n"
+        "Institute found cracks in 12 piers, as Maria Keller reported.",
     ),
     pdf_page(
         2,

@@ -269,9 +269,8 @@ def test_a_long_document_is_written_about_in_parts_and_then_from_what_they_prove
         first = read.split("[", 2)[-1].split("]")[0] if "Report" in read else None
         page = int(first) if first else int(read[1:].split("]")[0])
         quote = f"Garden number {page} has {page + 100} kinds of bees."
-        return (
-            cited(f"In garden number {page} live {page + 100} kinds of bees.", page, quote) + "\n"
-        )
+        said = f"In garden number {page} live {page + 100} kinds of bees."
+        return cited(said, page, quote) + "\n"
 
     engine = ScriptedEngine(script=script, context_length=1600)
     reports = Reports()
