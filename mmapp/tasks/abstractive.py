@@ -47,12 +47,15 @@ FEWEST_OF_PORTION = 3
 Texts = Sequence[tuple[int, str]]
 
 
-def refuse_unable(name: str, profile: Mapping[str, Any]) -> None:
-    """Raises `NotPossible` for a checkpoint that does not write, as its profile says.
+def writes(profile: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint writes text of its own: its profile says so (`writes`), or it has none,
+    as foreign checkpoints and servers' models."""
+    return bool(profile.get("writes", not profile))
 
-    What comes without a profile (a foreign checkpoint, a server's model) is taken to write.
-    """
-    if not profile.get("writes", not profile):
+
+def refuse_unable(name: str, profile: Mapping[str, Any]) -> None:
+    """Raises `NotPossible` for a checkpoint that does not write."""
+    if not writes(profile):
         raise NotPossible(
             f"the checkpoint {name} does not write text of its own; leave --mode abstractive out,"
             " or set MMAPP_CHECKPOINT or MMAPP_ENGINE_URL to a model that does"
