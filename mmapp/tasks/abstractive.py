@@ -58,7 +58,8 @@ def refuse_unable(name: str, profile: Mapping[str, Any]) -> None:
     if not writes(profile):
         raise NotPossible(
             f"the checkpoint {name} does not write text of its own; leave --mode abstractive out,"
-            " or set MMAPP_CHECKPOINT or MMAPP_ENGINE_URL to a model that does"
+            " or set MMAPP_CHECKPOINT or MMAPP_ENGINE_URL to a model that does (a checkpoint with a"
+            ' profile.json says so there: "writes": true)'
         )
 
 

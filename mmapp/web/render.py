@@ -356,7 +356,7 @@ def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
         f"<li>{escape(say('coverage_reason', page=page['page'], reason=page['reason']))}</li>"
         for page in [*covered["failed"], *covered.get("undrawn", ())][:COVERAGE_REASONS]
     )
-    runs = _page_runs(covered)
+    runs = _PageRuns(covered)
     step = -(-pages // COVERAGE_CELLS)
     cells = "".join(
         _cell(say, first, min(first + step - 1, pages), runs, proved)
@@ -369,17 +369,17 @@ def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
     )
 
 
-def _page_runs(covered: Mapping[str, Any]) -> dict[int, tuple[str, Sequence[int]]]:
+class _PageRuns(dict[int, tuple[str, Sequence[int]]]):
     """State and parts of each page; results of earlier versions have no map."""
-    if "map" not in covered:
+
+    def __init__(self, covered: Mapping[str, Any]) -> None:
         failed = {int(page["page"]) for page in covered["failed"]}
         every = range(1, int(covered["pages"]) + 1)
-        return {page: ("failed" if page in failed else "read", ()) for page in every}
-    return {
-        page: (run["state"], run["parts"])
-        for run in covered["map"]
-        for page in range(run["first"], run["last"] + 1)
-    }
+        super().__init__({page: ("failed" if page in failed else "read", ()) for page in every})
+        for run in covered.get("map", ()):
+            for page in range(run["first"], run["last"] + 1):
+                self[page] = (run["state"], run["parts"])
+        self.in_parts = covered.get("parts", 1) > 1
 
 
 def _coverage_words(say: Words, covered: Mapping[str, Any]) -> str:
@@ -400,7 +400,7 @@ def _cell(
     say: Words,
     first: int,
     last: int,
-    runs: Mapping[int, tuple[str, Sequence[int]]],
+    runs: _PageRuns,
     proved: set[int],
 ) -> str:
     """A square for some neighbouring pages: the worst that became of one of them, else a proof."""
@@ -419,7 +419,7 @@ def _cell(
     )
     words = f"{place}{say('colon')}{say('coverage_' + state)}"
     parts = sorted({part for page in here for part in runs[page][1]})
-    if parts and parts[-1] > 1:
+    if parts and runs.in_parts:
         words += say("coverage_part", part="–".join(map(str, dict.fromkeys((parts[0], parts[-1])))))
     told = proved if state == "proof" else {page for page in here if runs[page][0] == state}
     target = next((page for page in here if page in told), first)
