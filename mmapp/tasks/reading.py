@@ -1,9 +1,12 @@
 """A document read once, whole, and what is asked about words that stand in it.
 
 A question is a continuation of the prefix in which its words begin. All of them are scored together
-as (question, yes) and (question, no); the margin is log P(yes) - log P(no). What does not fit the
-engine's context is read in portions, whose margins can be leveled before they compete; the coverage
-says which pages were read, and in which portion.
+as (question, yes) and (question, no); the margin is log P(yes) - log P(no). The prompt begins with
+the document, whatever the task, so that an engine that remembers what it read goes on from there;
+`tokens` tells how many of those read were remembered.
+
+What does not fit the engine's context is read in portions, whose margins can be leveled before they
+compete; the coverage says which pages were read, and in which portion.
 
 Refuses a document without words (`NoText`). Called by `summarize` and `ask`.
 """
@@ -75,7 +78,7 @@ class Reading:
         *,
         stem: str = "",
     ) -> None:
-        """`stem`: how all questions begin; it is read once, with the document."""
+        """`stem`: how all questions begin; it is read once, after the document."""
         self._engine, self._report, self._purpose = engine, report, purpose
         self._texts = {page.page.number: page.text for page in pages}
         self._questions = questions
@@ -83,7 +86,7 @@ class Reading:
         self._picture_tokens = 0
         if self._pictures:
             self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))
-        self._stem = [stem] if stem else []
+        self._stem = stem
         self._question_tokens = [engine.count_tokens(question.text) for question in questions]
         longest = max(self._question_tokens) + engine.count_tokens(stem)
         room = room_for_text(engine, longest, self._picture_tokens)
@@ -101,7 +104,7 @@ class Reading:
         self._work_before = 0
         #: Pages whose words were read without their picture, and why.
         self.undrawn: dict[int, str] = {}
-        self._read = self._scored = 0
+        self._read = self._remembered = self._scored = 0
         self._seconds = {"reading": 0.0, purpose.phase: 0.0}
 
     def margins(self) -> list[float]:
@@ -143,7 +146,11 @@ class Reading:
 
     def usage(self) -> dict[str, Any]:
         return {
-            "tokens": {"read": self._read, "scored": self._scored},
+            "tokens": {
+                "read": self._read,
+                "remembered": self._remembered,
+                "scored": self._scored,
+            },
             "durations_s": {name: round(value, 3) for name, value in self._seconds.items()},
             "portions": len(self._portions),
             "candidates": len(self._questions),
@@ -164,8 +171,11 @@ class Reading:
         spans = portion.lead + portion.spans
         page_ends = list(accumulate(portion.lead_tokens + portion.tokens))
         started = time.perf_counter()
+        remembered: int | None = None
 
         def on_read(done: int, total: int) -> None:
+            nonlocal remembered
+            remembered = done if remembered is None else remembered
             place = bisect_right(page_ends, done)
             last = spans[max(min(place, len(spans) - 1), len(portion.lead))].page
             is_done = done >= total
@@ -174,8 +184,12 @@ class Reading:
             work = self._work_before + tokens - tokens_before
             self._tell("reading", tokens, self._tokens_total, "tokens", pages_done, work)
 
-        prefix = self._engine.prefill([*self._parts(portion), *self._stem], on_read)
+        # The document by itself, so that the engine knows it whatever is asked about it next.
+        prefix = self._engine.prefill(list(self._parts(portion)), on_read)
+        if self._stem and mine:
+            prefix = self._engine.prefill([self._stem], after=prefix)
         self._read += prefix.length
+        self._remembered += remembered or 0
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
         last_page = portion.spans[-1].page
