@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmapp import reviews
 from mmapp.types import Job, Mark, Result, TaskName
 
 #: What Markdown or HTML would read as more than words; also what begins a list or a heading.
@@ -22,7 +23,7 @@ QUOTES_OF = {TaskName.SUMMARIZE: "summary", TaskName.ASK: "answer"}
 def markdown(job: Job, result: Result) -> str:
     """The result as a page of Markdown: what was found, each with its proof, and what made it."""
     payload = result.payload
-    body = _listing(payload) if result.task is TaskName.CHECK_LISTING else _document(job, payload)
+    body = _listing(result) if result.task is TaskName.CHECK_LISTING else _document(job, payload)
     record = result.record
     made = f"{record['checkpoint']} {record['weights_sha256'][:12]}, {record['code']}"
     lines = [f"# {plain(job.label)}", "", *body, "", f"Job {job.id}. Made by {plain(made)}."]
@@ -105,7 +106,8 @@ def _hidden(hidden: Mapping[str, Any] | None) -> Iterator[str]:
             yield f"- page {one['page']}, {why}: “{plain(one['text'])}”"
 
 
-def _listing(payload: Mapping[str, Any]) -> Iterator[str]:
+def _listing(result: Result) -> Iterator[str]:
+    payload = result.payload
     yield f"**{payload['verdict']}**, probability that photos and words agree: {payload['score']}"
     yield ""
     yield "| claim | about | verdict | probability | seen in |"
@@ -114,3 +116,19 @@ def _listing(payload: Mapping[str, Any]) -> Iterator[str]:
         seen = ", ".join(f"photo {one['image']}" for one in claim["evidence"])
         cells = (plain(claim["text"]), plain(claim["attribute"] or ""), plain(claim["label"]))
         yield f"| {' | '.join(cells)} | {claim['probability']:.2f} | {seen} |"
+    yield from _reviewed(result)
+
+
+def _reviewed(result: Result) -> Iterator[str]:
+    """What people said of the verdicts since."""
+    said = reviews.counting(result.reviews)
+    if said:
+        yield ""
+        yield "Reviewed by people:"
+        yield ""
+    for claim, review in said.items():
+        about = f"“{plain(reviews.words(result.payload, claim))}”" if claim else "the listing"
+        note = f" ({plain(review.note)})" if review.note else ""
+        day = review.created_at.date().isoformat()
+        verdict = plain(reviews.verdict(review))
+        yield f"- {about}: **{verdict}**, says {plain(review.by)} on {day}{note}"

@@ -28,13 +28,15 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.documents": WORDS | {"mmapp.processes"},
     "mmapp.storage": PLAIN,
     "mmapp.records": PLAIN,
-    "mmapp.exports": PLAIN,
+    "mmapp.reviews": PLAIN,
+    "mmapp.exports": PLAIN | {"mmapp.reviews"},
     "mmapp.checkpoints": PLAIN,
     "mmapp.db": WORDS | {"mmapp.processes"},
     "mmapp.broker": WORDS,
     "mmapp.jobs": WORDS
     | {"mmapp.tasks", "mmapp.db", "mmapp.storage", "mmapp.broker", "mmapp.documents"}
-    | {"mmapp.checkpoints", "mmapp.records", "mmapp.exports", "mmapp.ids", "mmapp.logs"},
+    | {"mmapp.checkpoints", "mmapp.records", "mmapp.exports", "mmapp.ids", "mmapp.logs"}
+    | {"mmapp.reviews"},
     "mmapp.supervisor": {"mmapp", "mmapp.processes", "mmapp.guard"},
     "mmapp.stack": WORDS
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}
@@ -43,16 +45,18 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.plots": set(),
     "mmapp.reports": set(),
     "mmapp.batches": WORDS
-    | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"},
-    "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"}
+    | {"mmapp.reviews"},
+    "mmapp.api": WORDS
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports", "mmapp.reviews"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
-    | {"mmapp.exports"},
-    "mmapp.display": PLAIN | {"mmapp.jobs"},
+    | {"mmapp.exports", "mmapp.reviews"},
+    "mmapp.display": PLAIN | {"mmapp.jobs", "mmapp.reviews"},
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
-    | {"mmapp.exports"},
+    | {"mmapp.exports", "mmapp.reviews"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
     | {"mmapp.checkpoints"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}

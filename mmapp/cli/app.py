@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmapp import __version__
-from mmapp.cli import doctor, evaluate, failures, jobs, results, roles, tasks
+from mmapp.cli import doctor, evaluate, failures, jobs, results, review, roles, tasks
 
 app = typer.Typer(
     name="mmapp",
@@ -29,6 +29,8 @@ tasks.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
 app.command()(results.export)
+app.command()(review.review)
+app.add_typer(review.app, name="reviews")
 app.command()(evaluate.evaluate)
 
 
