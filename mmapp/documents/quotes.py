@@ -88,6 +88,26 @@ def shown_box(page: Page, box: Box) -> Box:
     return box
 
 
+def stored_box(page: Page, box: Box) -> Box:
+    """The inverse of `shown_box`: from the page as it is shown to the page before its rotation."""
+    x0, y0, x1, y1 = box
+    match page.rotation:
+        case 90:
+            return (y0, page.width - x1, y1, page.width - x0)
+        case 180:
+            return (page.width - x1, page.height - y1, page.width - x0, page.height - y0)
+        case 270:
+            return (page.height - y1, x0, page.height - y0, x1)
+    return box
+
+
+def stored_edges(page: Page, edges: tuple[float, ...]) -> tuple[float, ...]:
+    """Edges of characters along x of the page as it is shown, as a `Line` counts them."""
+    if page.rotation in (90, 180):
+        return tuple(page.width - edge for edge in edges)
+    return edges
+
+
 def _joined(page: Page) -> Iterator[tuple[str, Line]]:
     """Each line that has text, with what stands between it and the one before."""
     before: Line | None = None
