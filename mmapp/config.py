@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", description="Least severe log line that is written")
 
     @property
+    def recognition(self) -> str:
+        """What decides which words in pictures are read, for the key of a result."""
+        return f"{self.ocr} {self.ocr_pages} {self.ocr_seconds:g} {self.ocr_memory}"
+
+    @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'mmapp.sqlite3'}"
 

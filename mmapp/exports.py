@@ -54,12 +54,14 @@ def _document(job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
         doubt = "" if item["supported"] else " **(not proved)**"
         yield f"{number}. {plain(item['text'])}{doubt}"
         for one in item["evidence"]:
-            yield f"   - page {one['page']}: “{plain(one['quote'])}”"
+            sure = f" (text recognition, {one['ocr']:.0%} sure)" if "ocr" in one else ""
+            yield f"   - page {one['page']}: “{plain(one['quote'])}”{sure}"
     if job.task is TaskName.ASK and not payload["found"]:
         yield "Not in this document."
     covered = payload["coverage"]
     yield ""
-    yield f"Read {covered['read']:,} of {covered['pages']:,} pages."
+    recognised = f", {covered['ocr']:,} by text recognition" if covered["ocr"] else ""
+    yield f"Read {covered['read']:,} of {covered['pages']:,} pages{recognised}."
     for page in covered["failed"]:
         yield f"- page {page['page']} was not read: {plain(page['reason'])}"
     yield from _hidden(payload.get("hidden"))

@@ -67,7 +67,7 @@ def is_text(lines: Sequence[Line]) -> bool:
 
 def _is_blank(picture: Image.Image) -> bool:
     darkest, lightest = picture.convert("L").getextrema()
-    return lightest - darkest < BLANK  # type: ignore[no-any-return, operator]
+    return lightest - darkest < BLANK  # type: ignore[operator]
 
 
 def _spots(picture: Image.Image, boxes: Sequence[Box], across: float, down: float) -> int:

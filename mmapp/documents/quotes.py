@@ -49,6 +49,16 @@ class PageText:
         number = bisect_right(self.lines, index, key=lambda placed: placed.start) - 1
         return number, index - self.lines[number].start
 
+    def confidence_of(self, start: int, end: int) -> float | None:
+        """How sure the least sure recognised line of `[start, end)` is; None where none is."""
+        found = [
+            placed.line.confidence
+            for placed in self.lines
+            if max(start, placed.start) < min(end, placed.end)
+            and placed.line.confidence is not None
+        ]
+        return min(found, default=None)
+
     def boxes_of(self, start: int, end: int) -> tuple[Box, ...]:
         """One box for each line of which `[start, end)` covers a character, in reading order."""
         boxes = []

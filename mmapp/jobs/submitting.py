@@ -66,7 +66,7 @@ class Submitter:
             )
         checkpoint = _checkpoint(self._settings)
         check_checkpoint(job.task, checkpoint)
-        run_key = _run_key(job.task, job.params, checkpoint)
+        run_key = _run_key(job.task, job.params, checkpoint, self._settings.recognition)
         with self._database.transaction() as repository:
             if run_key is not None:
                 repository.jobs.lock_run_key(run_key)
@@ -141,7 +141,7 @@ class Submitter:
             priority=priority,
             label=records.plain(label or title),
             params=stored,
-            run_key=_run_key(task, stored, checkpoint),
+            run_key=_run_key(task, stored, checkpoint, self._settings.recognition),
         )
 
 
@@ -162,7 +162,7 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
 
 
 def _run_key(
-    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None
+    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None, recognition: str
 ) -> str | None:
     if checkpoint is None:
         return None
@@ -176,6 +176,7 @@ def _run_key(
         checkpoint.profile,
         prompt_sha256(),
         tasks.schema_version(task),
+        recognition,
     )
 
 

@@ -259,10 +259,7 @@ def quotes(
 
 def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
     proofs = item["evidence"]
-    cites = " ".join(
-        f'<span class="cite">{escape(say("page_number", page=proof["page"]))}</span>'
-        for proof in proofs
-    )
+    cites = " ".join(_cite(say, proof) for proof in proofs)
     warning = "" if item.get("supported", True) else f"<em>{escape(say('unsupported'))}</em>"
     text = f"{escape(item['text'])} {cites}{warning}"
     if not proofs:
@@ -273,6 +270,14 @@ def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
         f'data-page="{int(first)}" title="{escape(say("show_on_page", page=first))}">'
         f"{text}</button></li>"
     )
+
+
+def _cite(say: Words, proof: Mapping[str, Any]) -> str:
+    """The page of a quote, and how surely its words were recognised where they were."""
+    words = say("page_number", page=proof["page"])
+    if "ocr" in proof:
+        words += " · " + say("ocr", sure=f"{float(proof['ocr']):.0%}")
+    return f'<span class="cite">{escape(words)}</span>'
 
 
 def hidden_text(say: Words, hidden: Mapping[str, Any] | None) -> str:
@@ -296,7 +301,7 @@ def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
     pages, failed = int(covered["pages"]), {int(page["page"]) for page in covered["failed"]}
     if pages == 0:
         return ""
-    words = _coverage_words(say, pages, len(failed))
+    words = _coverage_words(say, pages, len(failed), int(covered["ocr"]))
     reasons = "".join(
         f"<li>{escape(say('coverage_reason', page=page['page'], reason=page['reason']))}</li>"
         for page in covered["failed"][:COVERAGE_REASONS]
@@ -312,7 +317,17 @@ def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
     )
 
 
-def _coverage_words(say: Words, pages: int, failed: int) -> str:
+def _coverage_words(say: Words, pages: int, failed: int, recognised: int) -> str:
+    words = _read_words(say, pages, failed)
+    if not recognised:
+        return words
+    if pages == 1:
+        return f"{words} {say('coverage_ocr_all')}"
+    one = recognised == 1
+    return f"{words} {say('coverage_ocr_one') if one else say('coverage_ocr', count=recognised)}"
+
+
+def _read_words(say: Words, pages: int, failed: int) -> str:
     if failed:
         return say("coverage_some", read=pages - failed, pages=pages, failed=failed)
     return say("coverage_one") if pages == 1 else say("coverage_all", pages=pages)
