@@ -241,7 +241,7 @@ class _Models:
     """
 
     def __init__(self, threads: int) -> None:
-        self._rapid = rapidocr.RapidOCR(
+        self._rapid: Any = rapidocr.RapidOCR(
             params={
                 "Global.use_cls": False,
                 "Global.use_preprocess_img": False,
@@ -260,7 +260,7 @@ class _Models:
         blank = np.full((48, 320, 3), 255, np.uint8)
         self._rapid.run_ocr_steps(blank, {})
         self._rapid.recognize_txt([blank])
-        self._found = self._rapid.text_det
+        self._found: Any = self._rapid.text_det
 
     def find(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Corners of lines, clockwise from the first letter's upper left: (4, 2) each."""
@@ -270,7 +270,7 @@ class _Models:
     def cut(self, pixels: NDArray[np.uint8], quad: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The line, level; what runs up or down is turned to the left."""
         (crop,) = self._rapid.crop_text_regions(pixels, quad[None])
-        return crop  # type: ignore[no-any-return]
+        return np.asarray(crop, np.uint8)
 
     def recognise(
         self, crops: Sequence[NDArray[np.uint8]]
