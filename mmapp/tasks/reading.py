@@ -302,6 +302,6 @@ def _no_text(inputs: DocumentInput) -> str:
     if inputs.document.media_type.is_text:
         return f"{name}: there are no words in it; give a file with text"
     return (
-        f"{name}: no words could be read on its {pages:,} page(s); give a sharper scan, or see "
-        "whether text recognition is on (MMAPP_OCR)"
+        f"{name}: no words could be read on its {pages:,} page(s); give a file with a text layer, "
+        "or a sharper scan with text recognition on (MMAPP_OCR)"
     )

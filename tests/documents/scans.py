@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pymupdf
 from PIL import Image, ImageFilter
@@ -44,14 +45,37 @@ def encoded(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def scanned(image: Image.Image, layer: Sequence[str] = (), *, rotation: int = 0) -> bytes:
+@dataclass(frozen=True)
+class Word:
+    """A word of a text layer: where it begins and how large it is, points."""
+
+    text: str
+    x: float
+    size: float
+
+
+def laid_over(line: str, other: str) -> list[list[Word]]:
+    """Other words, each as wide as the word of the line over which it stands."""
+    font = pymupdf.Font("helv" if line.isascii() else "china-s")
+    words, x = [], 40.0
+    for shown, said in zip(line.split(), other.split(), strict=True):
+        size = 11 * font.text_length(shown, 11) / font.text_length(said, 11)
+        words.append(Word(said, x, size))
+        x += font.text_length(shown + " ", 11)
+    return [words]
+
+
+def scanned(
+    image: Image.Image, layer: Sequence[str | list[Word]] = (), *, rotation: int = 0
+) -> bytes:
     """A PDF whose page is the picture, with lines of an unseen text layer above it."""
     document = pymupdf.open()
     page = document.new_page(width=image.width * 72 / DPI, height=image.height * 72 / DPI)
     page.insert_image(page.rect, stream=encoded(image))
     for number, line in enumerate(layer):
-        font = "helv" if line.isascii() else "china-s"
-        at = (40, 60 + 18 * number)
-        page.insert_text(at, line, fontsize=11, fontname=font, render_mode=3)
+        for word in [Word(line, 40, 11)] if isinstance(line, str) else line:
+            font = "helv" if word.text.isascii() else "china-s"
+            at = (word.x, 60 + 18 * number)
+            page.insert_text(at, word.text, fontsize=word.size, fontname=font, render_mode=3)
     page.set_rotation(rotation)
     return document.tobytes()
