@@ -30,4 +30,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.batch_alter_table("pages") as batch_op:
+        batch_op.drop_constraint(op.f("ck_pages_recognition"), type_="check")
         batch_op.drop_column("recognition")
