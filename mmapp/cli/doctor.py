@@ -176,7 +176,7 @@ def _ocr(settings: Settings) -> tuple[str, str]:
         return f"reads “{read}” where “{OCR_WORDS}” is written", "Run ./setup again"
     seconds = time.monotonic() - began
     return (
-        f"reads in its own process in {seconds:.1f} s, RapidOCR {metadata.version('rapidocr')}",
+        f"starts and reads in {seconds:.1f} s, RapidOCR {metadata.version('rapidocr')}",
         "",
     )
 

@@ -42,7 +42,7 @@ class Scans:
         taken = wanted[: self._settings.ocr_pages]
         found = {page.number: _failed(page, _too_many(self._settings)) for page in wanted}
         for done, page in enumerate(taken):
-            report(Progress("recognising", done, len(taken), "pages", 0, len(pages)))
+            report(Progress("recognising", done, len(taken), "pages", done, len(taken)))
             found[page.number] = self._recognised(document, page)
         return tuple(found.get(page.number, page) for page in pages)
 
