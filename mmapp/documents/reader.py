@@ -39,6 +39,7 @@ from mmapp.documents.limits import Limits, plain_name, quoted
 from mmapp.documents.sniff import sniff
 from mmapp.errors import MmappError, ParseCrash, ParseTimeout
 from mmapp.types import (
+    Bookmark,
     Box,
     Document,
     HiddenText,
@@ -98,6 +99,7 @@ class Reader:
         pages: list[Page] = []
         images: list[bytes] = []
         encrypted = False
+        outline: tuple[Bookmark, ...] = ()
         points = _Points()
         with contextlib.closing(self._answers(name, request, data)) as answers:
             for answer, blob in answers:
@@ -108,6 +110,8 @@ class Reader:
                         images.append(blob)
                     case "encrypted":
                         encrypted = True
+                    case "outline":
+                        outline = tuple(Bookmark(*entry) for entry in answer["outline"])
         document = Document(
             sha256=hashlib.sha256(data).hexdigest(),
             name=plain_name(name),
@@ -115,6 +119,7 @@ class Reader:
             size_bytes=len(data),
             page_count=len(pages),
             encrypted=encrypted,
+            outline=outline,
         )
         return ReadDocument(document, tuple(pages), tuple(images))
 

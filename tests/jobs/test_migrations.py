@@ -99,7 +99,7 @@ def test_pages_without_words_are_looked_at_after_the_migration_and_others_are_no
             values = {"sha": name, "kind": kind, "characters": characters, "lines": b""}
             connection.execute(
                 sqlalchemy.text(
-                    "INSERT INTO documents VALUES (:sha, 'a name', :kind, 1, 1, FALSE, '2026-11-22')"
+                    "INSERT INTO documents VALUES (:sha, 'n', :kind, 1, 1, FALSE, '2026-11-22')"
                 ),
                 values,
             )
