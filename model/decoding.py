@@ -1,20 +1,19 @@
 """Decoding, compiled: one token of each of several sequences through all layers in one call.
 
 In a step of a small model on a CPU, starting some 1,500 operations takes longer than reading the
-weights. `compiled.step` starts none: it computes what `Transformer.forward` does, in float32 from
-weights as they are stored. `Decoder.of` is None, and the transformer itself is to be used, without
-numba, on GPUs, with layers of cross-attention and with weights of several kinds. Called by
-`engine`.
+weights. `step` of `kernels.c` starts none: it computes what `Transformer.forward` does, in float32
+from weights as they are stored. `Decoder.of` is None, and the transformer itself is to be used,
+without a compiler, on GPUs, and with layers of cross-attention. Called by `engine`.
 
 Letters: N sequences, D model width.
 """
 
 from __future__ import annotations
 
+import ctypes
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -29,61 +28,86 @@ from model.rope import frequencies
 from model.transformer import Block, Transformer
 
 MOST_ROWS = 16  #: from about here on torch's products are as fast
-FLOATS = ("ATTENTION_NORM", "FEED_FORWARD_NORM", "ROUTER")  #: never quantized
+#: The parts that every layer has, in the words of `kernels.c`.
+NAMES = (
+    "attention_norm", "query", "key", "value", "output", "feed_forward_norm", "gate", "up", "down",
+)  # fmt: skip
 
 
-class Part(NamedTuple):
-    """A matrix, a stack of them, or the weights of a norm, where they lie in memory."""
+class Model(ctypes.Structure):
+    _fields_ = (
+        ("layers", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("heads", ctypes.c_int64),
+        ("kept", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("experts", ctypes.c_int64),
+        ("chosen", ctypes.c_int64),
+        ("inner", ctypes.c_int64),
+        ("normalises", ctypes.c_int64),
+        ("cache_kind", ctypes.c_int64),
+        ("eps", ctypes.c_double),
+        ("sharpening", ctypes.c_double),
+        ("floor", ctypes.c_double),
+        ("frequencies_R", ctypes.c_void_p),
+    )
 
-    weight: Tensor
-    scales: Tensor | None = None
-    zeros: Tensor | None = None  #: int16
-    is_input_major: bool = False
+
+class Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, kernels.Matrix) for name in (*NAMES, "router", "experts_gate_up", "experts_down")),
+        ("rotates", ctypes.c_int64),
+    )
 
 
 class Decoder:
     """The weights of a transformer as addresses. They may change, but in place."""
 
-    def __init__(
-        self, transformer: Transformer, layers: Sequence[dict[str, Part]], compiled: ModuleType
-    ) -> None:
-        text = transformer.config.text
-        end = {"ATTENTION_NORM": Part(transformer.norm.weight)}
-        self._layers = [*layers, end]  # keeps what the addresses are of
+    def __init__(self, transformer: Transformer, layers: Sequence[dict[str, Part]]) -> None:
+        text, library = transformer.config.text, kernels.library()
+        assert library is not None
+        self._step = library.step
+        self._step.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_long]
+        self._kept = layers  # the tensors that addresses are of
         self._links = list(links(transformer))
-        self._table = array("q", table(self._layers, transformer, compiled))
+        self._norm = kernels.Matrix.of(transformer.norm.weight)
+        self._layers = (Layer * len(layers))(
+            *(
+                Layer(rotates=text.uses_rope(number), **{n: p.matrix for n, p in layer.items()})
+                for number, layer in enumerate(layers)
+            )
+        )
         self._frequencies_R = frequencies(text.rope, text.head_dim, torch.device("cpu"))
-        self._sizes = (
-            text.num_attention_heads, text.num_key_value_heads, text.head_dim,
-            text.num_local_experts, text.num_experts_per_tok, text.use_qk_norm and not text.is_dense,
+        shapes = [part.weight.shape for layer in layers for part in layer.values()]
+        self._largest = max(shape[-2:].numel() for shape in shapes)
+        self._model = Model(
+            len(layers), text.hidden_size, text.num_attention_heads, text.num_key_value_heads,
+            text.head_dim, text.num_local_experts, text.num_experts_per_tok,
+            max(text.intermediate_size, text.intermediate_size_mlp),
+            text.use_qk_norm and not text.is_dense, 0, text.rms_norm_eps, text.attn_scale,
+            text.floor_scale if text.attn_temperature_tuning else 0,
+            self._frequencies_R.data_ptr(),
         )  # fmt: skip
-        floor = text.floor_scale if text.attn_temperature_tuning else 0
-        self._reals = (text.rms_norm_eps, text.attn_scale, floor)
-        matrix = layers[0]["QUERY"]
-        scales = torch.float32 if matrix.scales is None else matrix.scales.dtype
-        self._stored = (matrix.weight.dtype, scales, transformer.norm.weight.dtype)
-        self._largest = max(part.weight.shape[-2:].numel() for part in matrices(layers))
 
     @classmethod
     def of(cls, transformer: Transformer) -> Decoder | None:
         """None: this transformer does not decode like that here."""
-        compiled = kernels.prepare()
         layers = [parts_of(block) for block in transformer.blocks]
         known = [layer for layer in layers if layer is not None]
-        if compiled is None or len(known) < len(layers) or not are_alike(known):
+        if len(known) < len(layers) or kernels.library() is None:
             return None
-        return cls(transformer, known, compiled)
+        return cls(transformer, known)
 
     def is_current(self) -> bool:
         """Whether all weights are still where they were."""
         return all(link.holds() for link in self._links)
 
     def serves(self, caches: Sequence[Cache]) -> bool:
-        """Not many rows, nor caches of eight bits, nor large matrices on several threads, which
-        `kernels` cuts among them."""
+        """Not many rows, nor caches of eight bits, nor matrices so large that `kernels` should cut
+        them among threads."""
         shapes = [cache.layers[0].shape for cache in caches]
         return (
-            min(torch.get_num_threads(), self._largest // kernels.THREAD_WEIGHTS) < 2
+            kernels.threads_for(self._largest) == 1
             and sum(shape.batch for shape in shapes) <= MOST_ROWS
             and len({shape.dtype for shape in shapes}) == 1
             and shapes[0].dtype in kernels.COMPUTED
@@ -93,104 +117,82 @@ class Decoder:
         """The next token of each row of each cache, which holds it from now on; what
         `Transformer.forward` makes of it (N, D), in the type of x."""
         h_ND = x_ND.to(torch.float32, copy=True)
-        layers = len(self._layers) - 1
-        shape = array("q", (layers, *h_ND.shape, *self._sizes))
         places = ([cache.length] * cache.layers[0].shape.batch for cache in caches)
         positions = array("q", chain.from_iterable(places))
-        pages, starts = claim(caches, layers)
-        run = kernels.compiled("step", *self._stored, caches[0].layers[0].shape.dtype)
-        run(
-            None, None, None, None, address(self._table), address(shape),
-            self._frequencies_R.data_ptr(), address(positions), address(pages), address(starts),
-            h_ND.data_ptr(), *self._reals,
+        pages, starts = claim(caches, len(self._layers))
+        self._model.cache_kind = kernels.KINDS[caches[0].layers[0].shape.dtype]
+        failed = self._step(
+            ctypes.byref(self._model), self._layers, ctypes.byref(self._norm), address(pages),
+            address(starts), address(positions), h_ND.data_ptr(), len(h_ND),
         )  # fmt: skip
+        if failed:
+            raise MemoryError(f"no memory to decode {len(h_ND)} tokens at once: ask for fewer")
         for cache in caches:
             cache.length += 1
         return h_ND.to(x_ND.dtype)
 
 
+class DecoderOf:
+    """The decoder of a transformer, made when it is first asked for, and again when weights have
+    moved."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self._transformer = transformer
+        self._made: Decoder | None = None
+        self._is_impossible = False
+
+    def __call__(self, caches: Sequence[Cache]) -> Decoder | None:
+        """None: there is nothing to decode, or it is to be done by the transformer itself."""
+        if not caches or self._is_impossible:
+            return None
+        if self._made is None or not self._made.is_current():
+            self._made = Decoder.of(self._transformer)
+            self._is_impossible = self._made is None
+        return self._made if self._made is not None and self._made.serves(caches) else None
+
+
+class Part(NamedTuple):
+    """What a layer is made of, and where it lies in memory."""
+
+    weight: Tensor
+    matrix: kernels.Matrix
+    others: tuple[Tensor | None, ...] = ()  #: scales and zeros, which the matrix has addresses of
+
+
 def parts_of(block: nn.Module) -> dict[str, Part] | None:
-    """The parts of a block by the names that `compiled` gives them; None: it cannot be compiled."""
+    """None: it cannot be compiled."""
     if not isinstance(block, Block):
         return None
     attention, forward = block.attention, block.feed_forward
     dense = forward.shared if isinstance(forward, MoE) else forward
-    modules: dict[str, nn.Module] = {
-        "ATTENTION_NORM": block.attention_norm,
-        "QUERY": attention.query,
-        "KEY": attention.key,
-        "VALUE": attention.value,
-        "OUTPUT": attention.output,
-        "FEED_FORWARD_NORM": block.feed_forward_norm,
-        "GATE": dense.gate,
-        "UP": dense.up,
-        "DOWN": dense.down,
-    }
-    found = {name: part_of(module) for name, module in modules.items()}
+    modules: list[nn.Module | Tensor] = [
+        block.attention_norm, attention.query, attention.key, attention.value, attention.output,
+        block.feed_forward_norm, dense.gate, dense.up, dense.down,
+    ]  # fmt: skip
+    found = {name: part_of(module) for name, module in zip(NAMES, modules, strict=True)}
     if isinstance(forward, MoE):
-        experts = forward.experts
-        found["ROUTER"] = part_of(forward.router)
-        found["EXPERTS_GATE_UP"] = part_of(experts.gate_up)
-        found["EXPERTS_DOWN"] = part_of(experts.down)
+        found["router"] = part_of(forward.router)
+        found["experts_gate_up"] = part_of(forward.experts.gate_up)
+        found["experts_down"] = part_of(forward.experts.down)
     known = {name: part for name, part in found.items() if part is not None}
     return known if len(known) == len(found) else None
 
 
 def part_of(module: nn.Module | Tensor) -> Part | None:
-    if isinstance(module, QuantizedWeight):
-        weight = module.all
-        if weight.order_I is not None or (weight.zeros_OG is not None and weight.bits == 8):
+    """A module's weights, or those of experts; None: they lie there as no kernel reads them."""
+    if not isinstance(module, QuantizedWeight):
+        weight = module if isinstance(module, Tensor) else module.get_parameter("weight")
+        if weight.dtype not in kernels.COMPUTED or not kernels.can_be_read(weight):
             return None
-        zeros = None if weight.zeros_OG is None else weight.zeros_OG.to(torch.int16).contiguous()
-        part = Part(weight.values_OJ, weight.scales_OG, zeros)
-    elif isinstance(module, Tensor):  # of experts
-        part = Part(module.data, is_input_major=True)
-    else:
-        part = Part(module.get_parameter("weight").data)
-    tensors = [tensor for tensor in part[:3] if isinstance(tensor, Tensor)]
-    return part if all(tensor.is_contiguous() and not tensor.is_cuda for tensor in tensors) else None
-
-
-def matrices(layers: Iterable[dict[str, Part]]) -> Iterator[Part]:
-    """All but norms and routers, which are never quantized."""
-    for layer in layers:
-        yield from (part for name, part in layer.items() if name not in FLOATS)
-
-
-def are_alike(layers: Sequence[dict[str, Part]]) -> bool:
-    """Whether `compiled.step` can be made for them: matrices of one kind, norms and routers too."""
-    kinds = {(part.weight.dtype, part.scales is None or part.scales.dtype) for part in matrices(layers)}
-    floats = {layer[name].weight.dtype for layer in layers for name in FLOATS if name in layer}
-    return (
-        len(kinds) == len(floats) == 1
-        and floats <= set(kernels.COMPUTED)
-        and all(dtype in kernels.STORED or dtype is True for kind in kinds for dtype in kind)
-    )
-
-
-def table(
-    layers: Sequence[dict[str, Part]], transformer: Transformer, compiled: ModuleType
-) -> Iterator[int]:
-    """For each layer, and for the norm after the last, what `compiled` wants to know."""
-    for number, layer in enumerate(layers):
-        rows = [[0] * compiled.FIELDS for _ in range(compiled.PARTS)]
-        for name, part in layer.items():
-            rows[getattr(compiled, name)] = fields(part, compiled)
-        rows[compiled.ROTATES][0] = "QUERY" in layer and transformer.config.text.uses_rope(number)
-        yield from chain.from_iterable(rows)
-
-
-def fields(part: Part, compiled: ModuleType) -> list[int]:
-    weight, scales, zeros, is_input_major = part
-    outputs, inputs = weight.shape[-2:] if weight.dim() > 1 else (len(weight), 1)
-    order = compiled.OUTPUT_MAJOR
-    if is_input_major:
-        order, outputs, inputs = compiled.INPUT_MAJOR, inputs, outputs
-    elif weight.dtype == torch.uint8:
-        order, inputs = compiled.NIBBLES, 2 * inputs
-    groups = 0 if scales is None else scales.shape[-1]
-    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (weight, scales, zeros))
-    return [*addresses, outputs, inputs, groups, order]
+        matrix = kernels.Matrix.of(weight, is_input_major=isinstance(module, Tensor))
+        return Part(weight, matrix)
+    values, scales, zeros, order = module.all
+    is_known = order is None and (zeros is None or module.all.bits == 4)
+    if not (is_known and kernels.can_be_read(values) and scales.dtype in kernels.COMPUTED):
+        return None
+    zeros = None if zeros is None else zeros.to(torch.int16).contiguous()
+    scales = scales.contiguous()
+    return Part(values, kernels.Matrix.of(values, scales, zeros), (scales, zeros))
 
 
 def claim(caches: Sequence[Cache], layers: int) -> tuple[array[int], array[int]]:

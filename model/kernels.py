@@ -1,134 +1,204 @@
-"""Products of few rows of activations with weights, compiled: the results of the plain ones.
+"""The functions of `kernels.c`: compiled on this machine, and called with tensors.
 
-Where few tokens are read at a time, as in decoding, torch's products leave most of the rate at
-which weights can be read unused, but for float32: on AVX2 in bfloat16 by a half for one row and by
-twelve thirteenths for eight. These functions serve on CPUs, without gradients, once `prepare` has
-found numba (`pip install .[fast]`). A large product is cut among as many threads as torch may use.
-Called by `products`, `moe` and `quantized.layers`, which ask `serve` first, and prepared by
-`decoding`; `compiled` has the loops.
+Where few tokens are read at a time, as in decoding, torch's products of weights that are not
+float32 use little of the rate at which memory can be read. These serve on CPUs, without gradients,
+where there is a C compiler; without one, everything is computed by torch. A large product is cut
+among as many threads as torch may use. Compiling takes two seconds, once on a machine: the library
+is kept in the user's cache folder. Called by `products`, `moe` and `quantized.layers`, which ask
+`serve` first, and by `decoding`.
 
-Letters: N rows of activations, _x any leading dimensions, D inputs, F outputs, J bytes of a row of
-4-bit numbers, G groups of a row that share a scale.
+Letters: N rows of activations, _x any leading dimensions, D inputs, F outputs, J bytes of a row, G
+groups of a row that share a scale.
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+SOURCE = Path(__file__).with_name("kernels.c")
+COMPILERS = ("cc", "gcc", "clang")
+#: Sums may be taken in any order; nan and infinity mean what they mean.
+FLAGS = (
+    "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
+    "-fassociative-math", "-freciprocal-math", "-shared", "-fPIC",
+)  # fmt: skip
+COMPILE_SECONDS = 120
+
 FEW_ROWS = 8  #: from about here on torch's products are as fast
 THREAD_WEIGHTS = 2**20  #: for fewer another thread is not worth waking: it takes some 50 us
 
-#: How `compiled` calls what tensors hold.
-STORED = {
-    torch.float32: "float32",
-    torch.bfloat16: "bfloat16",
-    torch.int8: "int8",
-    torch.float8_e4m3fn: "float8",
-    torch.uint8: "nibbles",
+#: How `kernels.c` calls what tensors hold.
+KINDS = {
+    torch.float32: 0,
+    torch.bfloat16: 1,
+    torch.int8: 2,
+    torch.float8_e4m3fn: 3,
+    torch.uint8: 4,  # two 4-bit numbers
 }
-COMPUTED = (torch.float32, torch.bfloat16)  #: types of activations
+COMPUTED = (torch.float32, torch.bfloat16)  #: of activations, scales, norms and caches
+
+
+class Matrix(ctypes.Structure):
+    """A matrix in memory, or a stack of them; the tensors must live as long as this."""
+
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("zeros", ctypes.c_void_p),
+        ("kind", ctypes.c_int64),
+        ("scale_kind", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("is_input_major", ctypes.c_int64),
+    )
+
+    @classmethod
+    def of(
+        cls,
+        weight: Tensor,
+        scales: Tensor | None = None,
+        zeros: Tensor | None = None,
+        *,
+        is_input_major: bool = False,
+    ) -> Matrix:
+        """Of weights (F, D) or (F, J), or input-major (D, F), or of a norm's (F); scales and zeros
+        (F, G), zeros int16. With E in front of each shape, a stack."""
+        outputs, inputs = weight.shape[-2:] if weight.dim() > 1 else (len(weight), 1)
+        if is_input_major:
+            outputs, inputs = inputs, outputs
+        return cls(
+            weight.data_ptr(),
+            scales.data_ptr() if scales is not None else None,
+            zeros.data_ptr() if zeros is not None else None,
+            KINDS[weight.dtype],
+            KINDS[scales.dtype] if scales is not None else 0,
+            outputs,
+            2 * inputs if weight.dtype == torch.uint8 else inputs,
+            scales.shape[-1] if scales is not None else 0,
+            is_input_major,
+        )
 
 
 @cache
-def prepare() -> ModuleType | None:
-    """Loads `compiled`, if numba is there: 0.8 s of CPU time, which those who decode get back."""
-    return import_module("model.compiled") if find_spec("numba") is not None else None
+def library() -> ctypes.CDLL | None:
+    """None: there is no compiler, or it failed."""
+    if not hasattr(os, "getuid"):
+        return None
+    machine = f"{torch.cpu.get_capabilities()} {FLAGS}".encode()
+    name = hashlib.sha256(SOURCE.read_bytes() + machine).hexdigest()[:16] + ".so"
+    path = _cache_folder() / name
+    if not path.exists() and not _compile(path):
+        return None
+    return ctypes.CDLL(str(path))
 
 
-def is_prepared() -> bool:
-    return prepare.cache_info().currsize > 0 and prepare() is not None
+def _cache_folder() -> Path:
+    """A folder that nobody else can write in; what others leave there would be run."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "mmapp" / "kernels"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp())
+    is_ours = folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK)
+    return folder if is_ours else Path(tempfile.mkdtemp())
+
+
+def _compile(path: Path) -> bool:
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    if compiler is None:
+        return False
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    command = [compiler, *FLAGS, str(SOURCE), "-o", str(partial), "-lm"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    partial.replace(path)  # another process may have been as fast: the file is the same
+    return True
 
 
 def serve(x_xD: Tensor, *weights: Tensor) -> bool:
-    """Whether these are few rows, and weights, of kinds that the functions here take."""
+    """Whether these are few rows, and weights, of kinds that the functions here multiply faster."""
     return (
-        is_prepared()
-        and 0 < x_xD.numel() <= FEW_ROWS * x_xD.shape[-1]
+        0 < x_xD.numel() <= FEW_ROWS * x_xD.shape[-1]
         and x_xD.dtype in COMPUTED
         and not torch.is_grad_enabled()
-        and all(map(are_served, weights))
+        and all(weight.dtype != torch.float32 and can_be_read(weight) for weight in weights)
+        and library() is not None
     )
 
 
-def are_served(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype in STORED and weight.is_contiguous()
+def can_be_read(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype in KINDS and weight.is_contiguous()
 
 
-def linear(x_xD: Tensor, weight_FD: Tensor, scales_FG: Tensor | None = None) -> Tensor:
-    """x W^T in the type of x, for floats or, with a scale for each group of a row, 8-bit numbers."""
-    x_ND, (outputs, inputs) = floats(x_xD), weight_FD.shape
-    y_NF = x_ND.new_empty(len(x_ND), outputs)
-    scales_FG = x_ND.new_empty(outputs, 0) if scales_FG is None else scales_FG
-    run = compiled("linear", weight_FD.dtype, scales_FG.dtype)
-    numbers = (len(x_ND), inputs, outputs, scales_FG.shape[1])
-    in_parts(run, [weight_FD, scales_FG, x_ND, y_NF], numbers, outputs)
-    return y_NF.to(x_xD.dtype).view(*x_xD.shape[:-1], outputs)
-
-
-def linear_nibbles(
-    x_xD: Tensor, weight_FJ: Tensor, scales_FG: Tensor, zeros_FG: Tensor | None
-) -> Tensor:
-    """The same for two 4-bit numbers in each byte, J = D / 2; without zeros, 8 means 0."""
-    x_ND, (outputs, groups) = floats(x_xD), scales_FG.shape
-    y_NF = x_ND.new_empty(len(x_ND), outputs)
-    zeros = scales_FG if zeros_FG is None else zeros_FG.to(torch.int16)
-    run = compiled("linear_nibbles", weight_FJ.dtype, scales_FG.dtype)
-    numbers = (len(x_ND), x_ND.shape[1], outputs, groups, zeros_FG is not None)
-    in_parts(run, [weight_FJ, scales_FG, zeros, x_ND, y_NF], numbers, outputs)
-    return y_NF.to(x_xD.dtype).view(*x_xD.shape[:-1], outputs)
+def linear(x_xD: Tensor, weight_FJ: Tensor, *low: Tensor | None) -> Tensor:
+    """x W^T in the type of x. Of weights in few bits, `low` are scales (F, G), bfloat16 or float32,
+    and for 4-bit ones zeros, if 8 does not mean 0."""
+    scales, zeros = (*low, None, None)[:2]
+    zeros = None if zeros is None else zeros.to(torch.int16)
+    matrix = Matrix.of(weight_FJ, scales, zeros)
+    return _product("linear_nibbles" if weight_FJ.dtype == torch.uint8 else "linear", matrix, x_xD)
 
 
 def times(x_xD: Tensor, weight_DF: Tensor) -> Tensor:
     """x W for input-major weights, in the type of x."""
-    x_ND, (inputs, outputs) = floats(x_xD), weight_DF.shape
-    y_NF = x_ND.new_empty(len(x_ND), outputs)
-    numbers = (len(x_ND), inputs, outputs)
-    in_parts(compiled("times", weight_DF.dtype), [weight_DF, x_ND, y_NF], numbers, outputs)
-    return y_NF.to(x_xD.dtype).view(*x_xD.shape[:-1], outputs)
+    return _product("add_times", Matrix.of(weight_DF, is_input_major=True), x_xD)
 
 
-def floats(x_xD: Tensor) -> Tensor:
-    """Rows (N, D), float32, one after another in memory."""
-    return x_xD.reshape(-1, x_xD.shape[-1]).float().contiguous()
+def _product(name: str, matrix: Matrix, x_xD: Tensor) -> Tensor:
+    x_ND = x_xD.reshape(-1, x_xD.shape[-1]).float().contiguous()
+    y_NF = x_ND.new_zeros(len(x_ND), matrix.outputs)
+    stride = matrix.inputs if matrix.is_input_major else matrix.outputs
+    run = _function(name)
+
+    def run_part(first: int, last: int) -> None:
+        run(ctypes.byref(matrix), x_ND.data_ptr(), y_NF.data_ptr(), len(x_ND), stride, first, last)
+
+    _in_parts(run_part, matrix)
+    return y_NF.to(x_xD.dtype).view(*x_xD.shape[:-1], matrix.outputs)
 
 
 @cache
-def compiled(name: str, *dtypes: torch.dtype) -> Callable[..., None]:
-    """The function of that name for weights, and what else it is made for, of these types."""
-    module = prepare()
-    assert module is not None
-    function: Callable[..., None] = module.kernel(name, *(STORED[dtype] for dtype in dtypes))
-    return function
+def _function(name: str) -> Callable[..., None]:
+    found = library()
+    assert found is not None
+    function = getattr(found, name)
+    function.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long] * 4
+    function.restype = None
+    return function  # type: ignore[no-any-return]
 
 
-def in_parts(
-    run: Callable[..., None], tensors: list[Tensor], numbers: tuple[Any, ...], outputs: int
-) -> None:
-    """Calls it for all outputs, in as many threads as are worth it; the first tensor is the
-    weights."""
-    arguments = [tensor.data_ptr() for tensor in tensors] + list(numbers)
-    threads = min(torch.get_num_threads(), tensors[0].numel() // THREAD_WEIGHTS)
-    if threads < 2:
-        run(*arguments, 0, outputs)
-        return
-    ends = [outputs * part // threads for part in range(threads + 1)]
+def _in_parts(run: Callable[[int, int], None], matrix: Matrix) -> None:
+    """Calls it for all outputs, in as many threads as are worth it."""
+    outputs = matrix.outputs
+    parts = threads_for(outputs * matrix.inputs)
+    ends = [outputs * part // parts for part in range(parts + 1)]
     others = [
-        _threads(os.getpid()).submit(run, *arguments, *ends[part : part + 2])
-        for part in range(1, threads)
+        _threads(os.getpid()).submit(run, *ends[part : part + 2]) for part in range(1, parts)
     ]
-    run(*arguments, 0, ends[1])
+    run(0, ends[1])
     for other in others:
         other.result()
+
+
+def threads_for(weights: int) -> int:
+    """How many threads are worth it for a matrix of so many weights."""
+    return max(1, min(torch.get_num_threads(), weights // THREAD_WEIGHTS))
 
 
 @cache
