@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -100,7 +100,10 @@ class Decoder:
 
     def is_current(self) -> bool:
         """Whether all weights are still where they were."""
-        return all(link.holds() for link in self._links)
+        return all(
+            holder.get(name) is held and (place is None or held.data_ptr() == place)
+            for holder, name, held, place in self._links
+        )
 
     def serves(self, caches: Sequence[Cache]) -> bool:
         """Not many rows, nor caches of eight bits, nor matrices so large that `kernels` should cut
@@ -119,7 +122,8 @@ class Decoder:
         h_ND = x_ND.to(torch.float32, copy=True)
         places = ([cache.length] * cache.layers[0].shape.batch for cache in caches)
         positions = array("q", chain.from_iterable(places))
-        pages, starts = claim(caches, len(self._layers))
+        seen = [cache.layers[layer].claim() for layer in range(len(self._layers)) for cache in caches]
+        pages, starts = table(seen)
         self._model.cache_kind = kernels.KINDS[caches[0].layers[0].shape.dtype]
         failed = self._step(
             ctypes.byref(self._model), self._layers, ctypes.byref(self._norm), address(pages),
@@ -195,17 +199,15 @@ def part_of(module: nn.Module | Tensor) -> Part | None:
     return Part(values, kernels.Matrix.of(values, scales, zeros), (scales, zeros))
 
 
-def claim(caches: Sequence[Cache], layers: int) -> tuple[array[int], array[int]]:
-    """Room for a token in each cache. What each row of each layer sees, page by page, and where in
-    that list its pages begin."""
+def table(seen: Sequence[Sequence[Segment]]) -> tuple[array[int], array[int]]:
+    """What each row of each cache sees in each layer, page by page, and where in that list its
+    pages begin."""
     pages, starts = array("q"), array("q", [0])
-    for layer in range(layers):
-        for cache in caches:
-            segments = cache.layers[layer].claim()
-            for row in range(cache.layers[layer].shape.batch):
-                for segment in segments:
-                    pages.extend(page_fields(segment, row))
-                starts.append(len(pages) // 4)
+    for segments in seen:
+        for row in range(segments[0].page.shape.batch):
+            for segment in segments:
+                pages.extend(page_fields(segment, row))
+            starts.append(len(pages) // 4)
     return pages, starts
 
 
@@ -221,24 +223,21 @@ def page_fields(segment: Segment, row: int) -> tuple[int, int, int, int]:
 class Link(NamedTuple):
     """What a module holds under a name: a module, or a tensor with its address."""
 
-    holder: dict[str, nn.Module | None] | dict[str, Tensor | None]
+    holder: Mapping[str, nn.Module | Tensor | None]
     name: str
     held: nn.Module | Tensor
-    address: int
-
-    def holds(self) -> bool:
-        held = self.holder.get(self.name)
-        return held is self.held and (not self.address or held.data_ptr() == self.address)
+    address: int | None = None
 
 
 def links(transformer: Transformer) -> Iterator[Link]:
     """All that leads from a transformer to the weights of its layers."""
-    yield Link(transformer._modules, "norm", transformer.norm, 0)
-    yield Link(transformer._modules, "blocks", transformer.blocks, 0)
+    yield Link(transformer._modules, "norm", transformer.norm)
+    yield Link(transformer._modules, "blocks", transformer.blocks)
     for top in (transformer.norm, transformer.blocks):
         for module in top.modules():
             for name, child in module._modules.items():
-                yield Link(module._modules, name, child, 0)
+                if child is not None:
+                    yield Link(module._modules, name, child)
             for tensors in (module._parameters, module._buffers):
                 for name, tensor in tensors.items():
                     if tensor is not None:
