@@ -122,7 +122,9 @@ class Decoder:
         h_ND = x_ND.to(torch.float32, copy=True)
         places = ([cache.length] * cache.layers[0].shape.batch for cache in caches)
         positions = array("q", chain.from_iterable(places))
-        seen = [cache.layers[layer].claim() for layer in range(len(self._layers)) for cache in caches]
+        seen = [
+            cache.layers[layer].claim() for layer in range(len(self._layers)) for cache in caches
+        ]
         pages, starts = table(seen)
         self._model.cache_kind = kernels.KINDS[caches[0].layers[0].shape.dtype]
         failed = self._step(

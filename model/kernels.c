@@ -14,6 +14,9 @@ share a scale; E experts; S tokens seen, W head width.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 typedef float floats __attribute__((vector_size(32)));
 typedef int32_t ints __attribute__((vector_size(32)));
@@ -40,18 +43,36 @@ static inline floats load_bfloat16(const uint16_t *from) /* the upper half of a 
     return (floats)(__builtin_convertvector(x, words) << 16);
 }
 
-static inline floats load_int8(const int8_t *from)
+static inline ints load_signed(const int8_t *from)
 {
+#ifdef __AVX2__ /* gcc takes the vectors of eight bytes apart, a tenth of the speed */
+    return (ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from));
+#else
     bytes x;
     memcpy(&x, from, sizeof x);
-    return __builtin_convertvector(__builtin_convertvector(x, ints), floats);
+    return __builtin_convertvector(x, ints);
+#endif
+}
+
+static inline ints load_unsigned(const uint8_t *from)
+{
+#ifdef __AVX2__
+    return (ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from));
+#else
+    codes x;
+    memcpy(&x, from, sizeof x);
+    return __builtin_convertvector(x, ints);
+#endif
+}
+
+static inline floats load_int8(const int8_t *from)
+{
+    return __builtin_convertvector(load_signed(from), floats);
 }
 
 static inline floats load_float8(const uint8_t *from) /* e4m3: its exponent is counted from 7 */
 {
-    codes x;
-    memcpy(&x, from, sizeof x);
-    words code = __builtin_convertvector(x, words);
+    words code = (words)load_unsigned(from);
     return (floats)((code & 0x80) << 24 | (code & 0x7F) << 20) * 0x1p120f;
 }
 
@@ -231,9 +252,7 @@ static float dot_nibbles(const uint8_t *w, const float *even, const float *odd, 
     floats a = {0}, b = {0};
     long j = 0;
     for (; j + PLACES <= half; j += PLACES) {
-        codes x;
-        memcpy(&x, w + j, sizeof x);
-        ints code = __builtin_convertvector(x, ints);
+        ints code = load_unsigned(w + j);
         a += __builtin_convertvector(code & 15, floats) * load_float32(even + j);
         b += __builtin_convertvector(code >> 4, floats) * load_float32(odd + j);
     }

@@ -188,9 +188,7 @@ def _in_parts(run: Callable[[int, int], None], matrix: Matrix) -> None:
     outputs = matrix.outputs
     parts = threads_for(outputs * matrix.inputs)
     ends = [outputs * part // parts for part in range(parts + 1)]
-    others = [
-        _threads(os.getpid()).submit(run, *ends[part : part + 2]) for part in range(1, parts)
-    ]
+    others = [_threads(os.getpid()).submit(run, *ends[part : part + 2]) for part in range(1, parts)]
     run(0, ends[1])
     for other in others:
         other.result()

@@ -11,7 +11,6 @@ import torch
 import model
 from model import kernels
 from model.cache import Cache
-from model.checkpoint import load_transformer
 from model.config import ModelConfig, TextConfig
 from model.decoding import MOST_ROWS, Decoder, DecoderOf
 from model.quantized.quantize import Precision, quantize
@@ -124,7 +123,9 @@ def test_a_bfloat16_model_is_computed_in_float32() -> None:
         torch.testing.assert_close(h_D, expected, atol=0.02, rtol=0.02)  # the cache is rounded
 
 
-@pytest.mark.parametrize("precision", [Precision("8", 16), Precision("4", 16), Precision("fp8")], ids=str)
+@pytest.mark.parametrize(
+    "precision", [Precision("8", 16), Precision("4", 16), Precision("fp8")], ids=str
+)
 @torch.no_grad()
 def test_quantized_weights_are_read_as_they_are_stored(precision: Precision) -> None:
     transformer = transformer_of(llama4(hidden_size=32, intermediate_size=32, head_dim=8))
@@ -151,7 +152,9 @@ def test_weights_that_move_are_followed() -> None:
     assert decoder_of(caches) is first, "weights that change in place are read as they are"
     for move in (
         lambda: transformer.blocks[1].attention.double().float(),
-        lambda: transformer.blocks[0].load_state_dict(transformer_of(llama4()).blocks[0].state_dict(), assign=True),
+        lambda: transformer.blocks[0].load_state_dict(
+            transformer_of(llama4()).blocks[0].state_dict(), assign=True
+        ),
         lambda: setattr(transformer, "norm", transformer_of(llama4()).norm),
     ):
         before = decoder_of(caches)

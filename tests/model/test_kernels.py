@@ -42,7 +42,9 @@ def test_products_with_bfloat16_weights(rows: int, inputs: int, outputs: int) ->
 
 @has_compiler
 @pytest.mark.parametrize("scales", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("kind", "zeros"), [("8", False), ("4", False), ("4", True), ("fp8", False)])
+@pytest.mark.parametrize(
+    ("kind", "zeros"), [("8", False), ("4", False), ("4", True), ("fp8", False)]
+)
 @torch.no_grad()
 def test_products_with_weights_in_few_bits(
     kind: str, zeros: bool, scales: torch.dtype, monkeypatch: pytest.MonkeyPatch
