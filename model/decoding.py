@@ -70,6 +70,7 @@ class Decoder:
         self._step.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_long]
         self._kept = layers  # the tensors that addresses are of
         self._links = list(links(transformer))
+        self._modules = list(transformer.modules())
         self._norm = kernels.Matrix.of(transformer.norm.weight)
         self._layers = (Layer * len(layers))(
             *(
@@ -94,7 +95,8 @@ class Decoder:
         """None: this transformer does not decode like that here."""
         layers = [parts_of(block) for block in transformer.blocks]
         known = [layer for layer in layers if layer is not None]
-        if len(known) < len(layers) or kernels.library() is None:
+        norm = part_of(transformer.norm)
+        if len(known) < len(layers) or norm is None or kernels.library() is None:
             return None
         return cls(transformer, known)
 
@@ -106,11 +108,15 @@ class Decoder:
         )
 
     def serves(self, caches: Sequence[Cache]) -> bool:
-        """Not many rows, nor caches of eight bits, nor matrices so large that `kernels` should cut
-        them among threads."""
+        """Not many rows, nor caches of eight bits or on GPUs, nor modules that somebody watches,
+        nor matrices so large that `kernels` should cut them among threads."""
         shapes = [cache.layers[0].shape for cache in caches]
         return (
             kernels.threads_for(self._largest) == 1
+            and not any(
+                module._forward_pre_hooks or module._forward_hooks for module in self._modules
+            )
+            and all(shape.device.type == "cpu" for shape in shapes)
             and sum(shape.batch for shape in shapes) <= MOST_ROWS
             and len({shape.dtype for shape in shapes}) == 1
             and shapes[0].dtype in kernels.COMPUTED
@@ -119,7 +125,7 @@ class Decoder:
     def read(self, x_ND: Tensor, caches: Sequence[Cache]) -> Tensor:
         """The next token of each row of each cache, which holds it from now on; what
         `Transformer.forward` makes of it (N, D), in the type of x."""
-        h_ND = x_ND.to(torch.float32, copy=True)
+        h_ND = x_ND.to("cpu", torch.float32, copy=True).contiguous()
         places = ([cache.length] * cache.layers[0].shape.batch for cache in caches)
         positions = array("q", chain.from_iterable(places))
         seen = [
@@ -135,7 +141,7 @@ class Decoder:
             raise MemoryError(f"no memory to decode {len(h_ND)} tokens at once: ask for fewer")
         for cache in caches:
             cache.length += 1
-        return h_ND.to(x_ND.dtype)
+        return h_ND.to(x_ND)
 
 
 class DecoderOf:

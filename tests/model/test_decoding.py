@@ -174,6 +174,11 @@ def test_what_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoder.serves([cache_of(transformer, 3)])
     monkeypatch.setattr(kernels, "THREAD_WEIGHTS", 100)
     assert not decoder.serves([cache_of(transformer, 3)]), "large for one thread"
+    monkeypatch.undo()
+    hook = transformer.blocks[0].register_forward_pre_hook(lambda *_: None)
+    assert not decoder.serves([cache_of(transformer, 3)]), "somebody watches"
+    hook.remove()
+    assert decoder.serves([cache_of(transformer, 3)])
     assert Decoder.of(transformer_of(llama4(), torch.float16)) is None
 
 
