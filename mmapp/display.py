@@ -65,6 +65,7 @@ HIDING = {
     Hiding.TINY: "too small to be read",
     Hiding.OFF_PAGE: "off the page",
     Hiding.LAYER_OFF: "in a layer that is off",
+    Hiding.NOT_IN_SCAN: "not what is read in the scan",
 }
 #: What a written sentence lacks, by `missing.kind`.
 MISSING = {
@@ -174,10 +175,17 @@ def _sentence(sentence: Mapping[str, Any]) -> Text:
     text = Text(f"“{words}”" if is_quote else words)
     pages = ", ".join(str(one["page"]) for one in evidence)
     text.append(f"  ✓ p. {pages}", "green")
+    text.append(_recognised(evidence), "dim")
     if not is_quote:
         for one in evidence:
             text.append(f"\np. {one['page']}: “{clean(one['quote'])}”", "dim")
     return text
+
+
+def _recognised(evidence: Sequence[Mapping[str, Any]]) -> str:
+    """That words were recognised in a picture, and how surely."""
+    sure = [float(one["ocr"]) for one in evidence if "ocr" in one]
+    return f"  text recognition, {min(sure):.0%} sure" if sure else ""
 
 
 def _lacking(missing: Mapping[str, Any]) -> str:

@@ -79,7 +79,8 @@ def _document(job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
         yield "Not in this document."
     covered = payload["coverage"]
     yield ""
-    yield f"Read {covered['read']:,} of {covered['pages']:,} pages."
+    recognised = f", {covered['ocr']:,} by text recognition" if covered["ocr"] else ""
+    yield f"Read {covered['read']:,} of {covered['pages']:,} pages{recognised}."
     for page in covered["failed"]:
         yield f"- page {page['page']} was not read: {plain(page['reason'])}"
     yield from _hidden(payload.get("hidden"))
@@ -93,7 +94,8 @@ def _sentences(quoted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         doubt = f" **(not proved{': ' if lacking else ''}{lacking})**"
         yield f"{number}. {plain(item['text'])}{'' if item['supported'] else doubt}"
         for one in item["evidence"]:
-            yield f"   - page {one['page']}: “{plain(one['quote'])}”"
+            sure = f" (text recognition, {one['ocr']:.0%} sure)" if "ocr" in one else ""
+            yield f"   - page {one['page']}: “{plain(one['quote'])}”{sure}"
 
 
 def _hidden(hidden: Mapping[str, Any] | None) -> Iterator[str]:

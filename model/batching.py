@@ -40,6 +40,11 @@ class Wanted(NamedTuple):
     extend_cache: bool = True
     predicts: bool = False  #: whether the logits after the last token are asked for
 
+    @property
+    def is_step(self) -> bool:
+        """Whether it is the next token of an answer that is being written."""
+        return self.predicts and len(self.piece.token_ids) == 1
+
 
 class Found(NamedTuple):
     """What the model made of them."""

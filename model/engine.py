@@ -34,6 +34,7 @@ from model.checkpoint import (
 )
 from model.config import TextConfig
 from model.cross_image import CrossImageProcessor
+from model.decoding import Decoder, DecoderOf
 from model.features import FeatureStore
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
@@ -167,6 +168,7 @@ class Engine:
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
+        self._decoder = DecoderOf(transformer)
         self._features = FeatureStore(feature_bytes)
         self._context_length = context_length or self.trained_length
         _require_positions(self.name, self._text, self._context_length)
@@ -371,16 +373,31 @@ class Engine:
         )
 
     def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
-        """What several requests want, in one pass; one after another with cross-attention."""
-        if len(wanted) == 1 or self._transformer.config.cross_vision is not None:
-            parts = [self._read_alone(each) for each in wanted]
+        """What several requests want: the next tokens of answers in one pass, compiled if that can
+        be, and the rest in another."""
+        decoder = self._decoder([each.cache for each in wanted if each.is_step])
+        if decoder is None:
+            parts = self._read_plainly(wanted)
         else:
-            parts = self._read_side_by_side(wanted)
+            steps = iter(self._decode(decoder, [each for each in wanted if each.is_step]))
+            others = iter(self._read_plainly([each for each in wanted if not each.is_step]))
+            parts = [next(steps if each.is_step else others) for each in wanted]
         logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
         return [
             Found(h_TD, next(logits) if each.predicts else None)
             for h_TD, each in zip(parts, wanted, strict=True)
         ]
+
+    def _decode(self, decoder: Decoder, wanted: list[Wanted]) -> list[Tensor]:
+        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
+        x_1ND = self._embed(Piece(ids))
+        return list(torch.split(decoder.read(x_1ND[0], [each.cache for each in wanted]), 1))
+
+    def _read_plainly(self, wanted: list[Wanted]) -> list[Tensor]:
+        """In one pass; one after another with cross-attention."""
+        if len(wanted) < 2 or self._transformer.config.cross_vision is not None:
+            return [self._read_alone(each) for each in wanted]
+        return self._read_side_by_side(wanted)
 
     def _read_alone(self, wanted: Wanted) -> Tensor:
         piece, layout, cache = wanted.piece, wanted.layout, wanted.cache

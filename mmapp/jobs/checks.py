@@ -61,12 +61,11 @@ def _check_ask(repository: Repository, params: AskParams) -> str:
 
 
 def _readable(repository: Repository, sha256: str) -> Document:
-    """The document, which has words to read."""
+    """The document, which has words to read, or pictures in which a run may find some."""
     document = found(repository.documents.find(sha256), "document", sha256)
-    if repository.documents.characters(document.sha256) == 0:
-        raise NoText(
-            f"{document.name}: no page has words to read; a scan needs text recognition first"
-        )
+    stored = repository.documents
+    if not stored.characters(document.sha256) and not stored.wanting(document.sha256):
+        raise NoText(f"{document.name}: no page has words to read; give a file with text")
     return document
 
 

@@ -74,7 +74,7 @@ class Submitter:
         checkpoint = _checkpoint(self._settings)
         params = records.params_from_json(job.task, job.params)
         check_checkpoint(job.task, params, checkpoint)
-        run_key = _run_key(job.task, job.params, checkpoint)
+        run_key = _run_key(job.task, job.params, checkpoint, self._settings.recognition)
         with self._database.transaction() as repository:
             if run_key is not None:
                 repository.jobs.lock_run_key(run_key)
@@ -149,7 +149,7 @@ class Submitter:
             priority=priority,
             label=records.plain(label or title),
             params=stored,
-            run_key=_run_key(task, stored, checkpoint),
+            run_key=_run_key(task, stored, checkpoint, self._settings.recognition),
         )
 
 
@@ -170,7 +170,7 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
 
 
 def _run_key(
-    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None
+    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None, recognition: str
 ) -> str | None:
     if checkpoint is None:
         return None
@@ -184,6 +184,7 @@ def _run_key(
         checkpoint.profile,
         prompt_sha256(),
         tasks.schema_version(task),
+        recognition,
     )
 
 

@@ -261,10 +261,7 @@ def quotes(
 
 def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
     proofs = item["evidence"]
-    cites = " ".join(
-        f'<span class="cite">{escape(say("page_number", page=proof["page"]))}</span>'
-        for proof in proofs
-    )
+    cites = " ".join(_cite(say, proof) for proof in proofs)
     warning = "" if item.get("supported", True) else _doubt(say, item.get("missing", ()))
     text = f"{escape(item['text'])} {cites}{warning}"
     if not proofs:
@@ -275,6 +272,14 @@ def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
         f'data-page="{int(first)}" title="{escape(say("show_on_page", page=first))}">'
         f"{text}</button></li>"
     )
+
+
+def _cite(say: Words, proof: Mapping[str, Any]) -> str:
+    """The page of a quote, and how surely its words were recognised where they were."""
+    words = say("page_number", page=proof["page"])
+    if "ocr" in proof:
+        words += " · " + say("ocr", sure=f"{float(proof['ocr']):.0%}")
+    return f'<span class="cite">{escape(words)}</span>'
 
 
 def _numbered(say: Words, sentences: Sequence[Mapping[str, Any]], first: int) -> str:

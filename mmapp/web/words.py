@@ -56,6 +56,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "eta_h": ("about {n} h left", "约剩 {n} 小时"),
     "phase_preparing": ("Looking through", "浏览"),
     "phase_locating": ("Finding the places", "定位"),
+    "phase_recognising": ("Recognising text in pictures", "识别图片中的文字"),
     "phase_reading": ("Reading", "阅读"),
     "phase_writing": ("Writing", "撰写"),
     "phase_choosing": ("Choosing sentences", "挑选句子"),
@@ -165,6 +166,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "hidden_tiny": ("too small to be read", "字号过小"),
     "hidden_off_page": ("off the page", "在页面之外"),
     "hidden_layer_off": ("in a layer that is off", "在关闭的图层中"),
+    "hidden_not_in_scan": ("not what is read in the scan", "与扫描件上的文字不符"),
+    "ocr": ("text recognition, {sure} sure", "文字识别，把握 {sure}"),
     "record": ("What made this", "生成信息"),
     "record_line": (
         "{checkpoint} ({weights}) in {dtype} on {device}, {seconds} s",

@@ -157,13 +157,23 @@ def test_the_coverage_map_has_a_square_for_each_page() -> None:
 
 
 def test_pages_of_a_long_document_share_squares() -> None:
-    covered = {"pages": 5000, "read": 4999, "failed": [{"page": 5000, "reason": "broken"}]}
+    failed = [{"page": 5000, "reason": "broken"}]
+    covered = {"pages": 5000, "read": 4999, "ocr": 0, "failed": failed}
     markup = render.coverage(EN, covered, {22})
     cells = re.findall(r'class="cell (\w+)" data-page="(\d+)"', markup)
     assert len(cells) <= render.COVERAGE_CELLS
     assert cells[1] == ("proof", "22")
     assert cells[-1][0] == "failed"
     assert "Pages 4999–5000" in markup or "Pages 4990–5000" in markup
+
+
+@pytest.mark.parametrize(
+    ("say", "told"),
+    [(EN, "p. 2 · text recognition, 97% sure"), (ZH, "第 2 页 · 文字识别，把握 97%")],
+)
+def test_a_quote_from_a_scan_says_how_sure_its_words_are(say: Words, told: str) -> None:
+    assert told in render._cite(say, {"page": 2, "ocr": 0.967})
+    assert "·" not in render._cite(say, {"page": 2})
 
 
 def test_claims_are_coloured_where_they_stand() -> None:
