@@ -6,8 +6,9 @@ from PIL import Image, ImageStat
 
 from mmapp import tasks
 from mmapp.errors import JobCancelled
-from mmapp.tasks.check_listing import Calibration, judge
+from mmapp.tasks import prompts
 from mmapp.tasks.regions import grid
+from mmapp.tasks.verdict import Calibration, judge
 from mmapp.types import Listing, TaskName
 from tests.tasks.fakes import FakeEngine, Reports
 
@@ -54,6 +55,8 @@ def test_each_claim_gets_its_label_and_the_listing_a_verdict():
     payload = check([photo((0, 0, 30, 20))], "red mug", "A warranty is given.", colour="blue")
     assert labels(payload) == {
         "red mug": "SUPPORTED",
+        "red": "SUPPORTED",
+        "mug": "SUPPORTED",
         "blue": "REFUTED",
         "A warranty is given.": "NOT_ENOUGH_INFO",
     }
@@ -61,12 +64,63 @@ def test_each_claim_gets_its_label_and_the_listing_a_verdict():
     assert check([photo()])["verdict"] == "inconsistent"
 
 
+def test_what_no_photo_can_show_is_told_by_code_and_never_asked():
+    asked = []
+
+    def rule(_, question, answer):
+        asked.append(question)
+        return {"yes": 3.0, "no": -3.0, "unclear": -9.0}[answer]
+
+    payload = check(
+        [photo()], "红色杯子 包邮", "Soft. Made in Italy.", engine=FakeEngine(rule), weight="2"
+    )
+    unseen = [claim for claim in payload["claims"] if not claim["visible"]]
+    assert [(c["text"], c["kind"]) for c in unseen] == [
+        ("包邮", "delivery"), ("2", "weight"), ("Soft.", "feel"), ("Made in Italy.", "origin"),
+    ]  # fmt: skip
+    for claim in unseen:
+        assert (claim["label"], claim["reason"]) == ("NOT_ENOUGH_INFO", "not visible")
+        assert claim["probabilities"]["unseen"] == claim["probability"] == 1.0
+    assert {*asked} == {
+        prompts.listing_question(claim["attribute"], claim["text"])
+        for claim in payload["claims"]
+        if claim["visible"]
+    }
+
+
+def test_a_listing_of_what_no_photo_can_show_asks_no_model():
+    engine = FakeEngine(sees_red)
+    payload = check([photo()], "", "Free delivery.", engine=engine)
+    assert (payload["verdict"], payload["decided_by"], engine.prefixes) == ("uncertain", None, [])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "verdict"), [(None, "consistent"), (0.5, "consistent"), (0.99, "uncertain")]
+)
+def test_the_verdict_follows_the_threshold_that_the_person_set(threshold, verdict):
+    listing = Listing((SHA,), "red mug", threshold=threshold)
+    inputs = tasks.ListingInput(listing, (photo((0, 0, 30, 20)),))
+    payload = tasks.run(TaskName.CHECK_LISTING, FakeEngine(sees_red), inputs, listing, Reports())
+    assert 0.65 < payload["score"] < 0.99
+    assert payload["verdict"] == verdict
+    limits = (0.65, 0.35) if threshold is None else (threshold, pytest.approx(1 - threshold))
+    assert (payload["rule"]["consistent"], payload["rule"]["inconsistent"]) == limits
+
+
+def test_the_verdict_names_the_claim_and_the_photo_that_decided():
+    payload = check([photo(), photo((0, 0, 30, 20))], "a thing", shade="blue 1", tone="blue")
+    assert payload["verdict"] == "inconsistent"
+    decided = payload["decided_by"]
+    assert payload["claims"][decided["claim"]]["text"] == "blue 1"
+    assert decided["image"] == 2
+
+
 def test_a_profile_may_ask_for_a_nearer_look_and_the_mean_counts():
     """The middle of the photo is all red, the whole of it a ninth: margins 3.4 and 39."""
     picture = [photo((30, 20, 60, 40))]
     once = FakeEngine(sees_red, profile={"regions": False})
     twice = FakeEngine(sees_red, profile={"regions": False, "framings": [{"share": 1 / 3}]})
-    (alone,), (both,) = (check(picture, engine=e)["claims"] for e in (once, twice))
+    alone, both = (check(picture, "a red thing", engine=e)["claims"][0] for e in (once, twice))
     assert [len(prefix.parts) for prefix in twice.prefixes] == [2, 2]
     assert len(once.prefixes) == 1
     unseen = [claim["probabilities"]["unseen"] for claim in (alone, both)]
@@ -222,9 +276,11 @@ def test_the_payload_is_json_in_the_shape_of_the_contract():
     reports = Reports()
     payload = check([photo((0, 0, 30, 20))], colour="blue", report=reports)
     assert json.loads(json.dumps(payload)) == payload
-    assert list(payload) == ["verdict", "score", "claims", "unchecked", "photos", "usage"]
+    assert list(payload) == [
+        "verdict", "score", "rule", "decided_by", "claims", "unchecked", "photos", "usage",
+    ]  # fmt: skip
     assert set(payload["claims"][0]) >= {"text", "attribute", "label", "probability", "evidence"}
-    assert payload["claims"][1]["span"] == [0, 4]
+    assert [claim["span"] for claim in payload["claims"]] == [[0, 7], [0, 3], [4, 7], [0, 4]]
     assert payload["photos"] == [{"sha256": SHA, "width": 90, "height": 60}]
     assert set(payload["usage"]) == {"tokens", "durations_s", "prompt_sha256"}
     assert [r.phase for r in reports][-1] == "locating"
