@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     max_characters: int = Field(20_000_000, description="Most characters of text in a file")
     parse_seconds: float = Field(120.0, description="Longest time to read one file, seconds")
     parse_memory: int = Field(2_000_000_000, description="Most memory to read one file, bytes")
+    threshold: float | None = Field(
+        None,
+        description="P(agree) that a listing's verdict needs, 0.5 to 1; empty: the checkpoint's",
+        ge=0.5,
+        lt=1,
+    )
     max_photos: int = Field(12, description="Most photos of one listing")
     max_upload_files: int = Field(50, description="Most files in one upload")
     max_batch_files: int = Field(200_000, description="Most files in one zip of a batch")

@@ -281,6 +281,8 @@ class Jobs:
         label: str,
     ) -> NewJob:
         _check_checkpoint(task, checkpoint)
+        if isinstance(params, Listing) and params.threshold is None:
+            params = dataclasses.replace(params, threshold=self.settings.threshold)
         title = self._check_params(repository, task, params)
         stored = records.params_as_json(params)
         return NewJob(
@@ -851,6 +853,10 @@ def _check_listing(repository: Repository, listing: Listing, max_photos: int) ->
     if not 1 <= len(listing.photos) <= max_photos:
         raise BadInput(
             f"A listing has 1 to {max_photos} photos; this one has {len(listing.photos)}"
+        )
+    if listing.threshold is not None and not 0.5 <= listing.threshold < 1:
+        raise BadInput(
+            f"A threshold is a probability from 0.5 to below 1; {listing.threshold} is none"
         )
     documents = repository.documents(listing.photos)
     for sha256 in listing.photos:

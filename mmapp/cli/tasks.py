@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +37,15 @@ ROWS_FAILED = 3
 
 Password = Annotated[str | None, typer.Option(help="Opens encrypted PDFs; it is not stored")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to stdout")]
+
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="P(agree) that a verdict needs, 0.5 to below 1; default: the setting, else the"
+        " checkpoint's"
+    ),
+]
 
 
 class Mode(StrEnum):
@@ -118,6 +128,7 @@ def check(
             metavar="NAME=VALUE", help="An attribute, like colour=red; any number of them"
         ),
     ] = None,
+    threshold: Threshold = None,
     as_json: Json = False,
 ) -> int:
     """Check the claims of a product listing against its photos."""
@@ -128,7 +139,7 @@ def check(
             return status
         desk.check_checkpoint()
         photos = tuple(document.sha256 for document in added)
-        listing = Listing(photos, title, description, attributes)
+        listing = Listing(photos, title, description, attributes, threshold)
         job = desk.jobs.submit(TaskName.CHECK_LISTING, listing)
         return show_ended(desk, desk.wait([job.id]), as_json)
 
@@ -189,6 +200,7 @@ def batch(
     report: Annotated[
         Path | None, typer.Option(help="HTML file for a report on a batch of listings")
     ] = None,
+    threshold: Threshold = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Submit, print the batch's id, and leave")
     ] = False,
@@ -205,8 +217,8 @@ def batch(
         desk.check_checkpoint()
         _tell_columns(desk, file, name, told)
         if no_wait:
-            return _leave(desk, _submit_batch(desk, file, name, told), as_json)
-        ended = _do_batch(desk, file, name, told)
+            return _leave(desk, _submit_batch(desk, file, name, told, threshold), as_json)
+        ended = _do_batch(desk, file, name, told, threshold)
         if out is not None:
             write_batch(desk, ended.id, name, out)
         if report is not None:
@@ -254,13 +266,19 @@ def _tell_columns(
         failures.say(f"columns: {columns.in_words()}; if one is wrong, say which with --map")
 
 
-def _do_batch(desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]) -> Batch:
+def _do_batch(
+    desk: Desk,
+    file: Path,
+    task: TaskName,
+    told: Mapping[str, Sequence[str]],
+    threshold: float | None,
+) -> Batch:
     """The first rows are worked on while the last are read."""
     from mmapp.display import follow_batch
 
     began = datetime.now(UTC)
     with desk.served(lambda: _left_open(desk, file.name, began)):
-        return follow_batch(desk.jobs, _submit_batch(desk, file, task, told).id)
+        return follow_batch(desk.jobs, _submit_batch(desk, file, task, told, threshold).id)
 
 
 def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
@@ -274,7 +292,11 @@ def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
 
 
 def _submit_batch(
-    desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]
+    desk: Desk,
+    file: Path,
+    task: TaskName,
+    told: Mapping[str, Sequence[str]],
+    threshold: float | None,
 ) -> Batch:
     from mmapp.batches import read_batch
     from mmapp.display import counting
@@ -286,6 +308,8 @@ def _submit_batch(
         def rows() -> Iterator[BatchRow]:
             for number, row in enumerate(table, 1):
                 tell(number)
+                if isinstance(row.params, Listing):
+                    row = replace(row, params=replace(row.params, threshold=threshold))
                 yield row
 
         return desk.jobs.submit_batch(file.name, task, rows())

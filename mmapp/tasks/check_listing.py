@@ -227,6 +227,7 @@ def _claim(
     return {
         **_words(claim),
         "kind": claim.kind.value,
+        "detail": claim.is_detail,
         "visible": claim.kind.is_visible,
         "reason": NOT_VISIBLE if not claim.kind.is_visible else DEPENDS if fell else "",
         "label": judgement.label.value,

@@ -158,12 +158,6 @@ def consistency(
     return _sigmoid(visible * log_odds)
 
 
-def _weight(claim: Claim, calibration: Calibration) -> float:
-    if claim.names_product:
-        return calibration.title_weight
-    return calibration.detail_weight if claim.is_detail else 1.0
-
-
 def verdict(score: float, judged: Sequence[Judgement], rule: Rule) -> VerdictName:
     """What the score means by the rule; nothing where nothing that is claimed can be seen."""
     if not any(judgement.is_visible for judgement in judged):

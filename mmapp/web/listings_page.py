@@ -6,6 +6,7 @@ the previews come from our own route, never from the upload folder.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -14,7 +15,7 @@ import gradio as gr
 from mmapp import samples
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Job, Listing, Page, Status, TaskName
-from mmapp.web import render
+from mmapp.web import render, verdicts
 from mmapp.web.frame import (
     PUSH_JOB,
     Site,
@@ -28,6 +29,8 @@ from mmapp.web.frame import (
 )
 from mmapp.web.jobview import JobView
 
+#: The slider's range, and where it stands: there the checkpoint's own thresholds count.
+LEAST_THRESHOLD, USUAL_THRESHOLD, MOST_THRESHOLD = 0.5, 0.65, 0.99
 _ATTRIBUTE = re.compile(r"\s*([^=:：＝]+?)\s*[=:：＝]\s*(.+?)\s*")
 
 
@@ -50,6 +53,14 @@ def build(demo: gr.Blocks, site: Site) -> None:
                 attributes = gr.Textbox(
                     label=say("attributes"), placeholder=say("attributes_example"), lines=3
                 )
+                threshold = gr.Slider(
+                    LEAST_THRESHOLD,
+                    MOST_THRESHOLD,
+                    value=site.settings.threshold or USUAL_THRESHOLD,
+                    step=0.01,
+                    label=say("threshold"),
+                    info=say("threshold_help"),
+                )
                 submit = gr.Button(say("check"), variant="primary")
         photos = gr.Textbox("", visible=False)
     refused = html(elem_id="problems")
@@ -68,8 +79,10 @@ def build(demo: gr.Blocks, site: Site) -> None:
         return [None, *_show_photos(site, []), ""]
 
     @guarded(say)
-    def check(kept: str | None, heading: str, words: str, lines: str) -> list[Any]:
+    def check(kept: str | None, heading: str, words: str, lines: str, limit: float) -> list[Any]:
         listing = read_listing(site, (kept or "").split(), heading, words, lines)
+        if limit != USUAL_THRESHOLD:
+            listing = dataclasses.replace(listing, threshold=float(limit))
         job = site.jobs.submit(TaskName.CHECK_LISTING, listing, label=listing.title)
         return [*view.look(job.id), job.id, ""]
 
@@ -77,7 +90,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
     clear.click(remove, None, pictures, queue=False, api_visibility="private")
     submit.click(
         check,
-        [photos, title, description, attributes],
+        [photos, title, description, attributes, threshold],
         [*view.outputs, view.address, refused],
         concurrency_limit=4,
         show_progress_on=[refused],
@@ -88,7 +101,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
 def _show_photos(site: Site, sha256s: list[str]) -> list[Any]:
     return [
         " ".join(sha256s),
-        render.thumbnails(site.say, sha256s),
+        verdicts.thumbnails(site.say, sha256s),
         gr.update(visible=bool(sha256s)),
     ]
 
@@ -144,7 +157,7 @@ def show_verdict(site: Site, job: Job) -> str:
         return render.unfinished(site.say, job)
     result = site.jobs.result(job.id)
     photos = [_photo(site, sha256) for sha256 in listing.photos]
-    return render.verdict(site.say, job, listing, result.payload, result.record, photos)
+    return verdicts.verdict(site.say, job, listing, result.payload, result.record, photos)
 
 
 def _photo(site: Site, sha256: str) -> Page | None:

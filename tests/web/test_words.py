@@ -10,13 +10,14 @@ import pytest
 
 import mmapp.web
 from mmapp.exports import QUOTES_OF
+from mmapp.tasks.claims import Kind
 from mmapp.types import Label, Status, TaskName
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
-    r"(phase|unit|error|task|coverage|hidden|recent|documents|listings|batch|results)_.*"
+    r"(phase|unit|error|task|kind|coverage|hidden|recent|documents|listings|batch|results)_.*"
 )
 
 
@@ -46,7 +47,15 @@ def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
     assert unused == set()
 
 
-@pytest.mark.parametrize("noun", [*Status, *Label, *(f"task_{name}" for name in TaskName)])
+@pytest.mark.parametrize(
+    "noun",
+    [
+        *Status,
+        *Label,
+        *(f"task_{name}" for name in TaskName),
+        *(f"kind_{kind}" for kind in Kind if kind is not Kind.OTHER),
+    ],
+)
 def test_every_noun_of_the_application_has_a_word(noun: str) -> None:
     assert all(Words(language)(noun) for language in LANGUAGES)
 
