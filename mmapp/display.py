@@ -171,6 +171,16 @@ def hidden_lines(hidden: Mapping[str, Any] | None) -> list[RenderableType]:
 
 
 def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = []
+    if payload["claims"]:
+        parts += _checked(job, payload)
+    if payload.get("proposal"):
+        parts += _proposed(payload)
+    return Group(*parts)
+
+
+def _checked(job: Job, payload: Mapping[str, Any]) -> list[RenderableType]:
+    """The verdict, and each claim."""
     verdict = str(payload["verdict"])
     title = Text.assemble(
         (clean(job.label), "bold"),
@@ -198,7 +208,34 @@ def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
     if payload.get("unchecked"):
         rest = "; ".join(clean(claim["text"]) for claim in payload["unchecked"])
         parts.append(Padding(Text(f"Not checked: {rest}", "yellow"), (0, 0, 0, 2)))
-    return Group(*parts)
+    return parts
+
+
+def _proposed(payload: Mapping[str, Any]) -> list[RenderableType]:
+    """The words chosen for the photos, how sure each is, and what to change."""
+    lines: list[Text] = [Text("Proposed", "bold")]
+    for choice in payload["proposal"]["choices"]:
+        sure = "" if choice["proposed"] else "not sure enough to propose, best: "
+        words = f"{sure}{choice['en']} · {choice['zh']}"
+        known = (
+            f"  {choice['share']:.0%} of {choice['known']} known names,"
+            f" P(supported) {choice['probability']:.2f}"
+        )
+        style = "" if choice["proposed"] else "dim"
+        lines.append(Text.assemble(f"  {choice['kind']}: ", (words, style), (known, "dim")))
+    for language in ("en", "zh"):
+        if title := payload["proposal"][language]["title"]:
+            described = payload["proposal"][language]["description"]
+            lines.append(Text.assemble("  ", (title, "bold"), "  ", described))
+    changes = payload["correction"]["changes"]
+    if changes:
+        lines.append(Text("Corrected", "bold"))
+        for change in changes:
+            words = f"  {clean(change['attribute'])}: {clean(change['old'])} → {change['new']}"
+            sure = f"  P(refuted) {change['refuted']:.2f}, P({change['new']}) {change['share']:.2f}"
+            lines.append(Text.assemble(words, (sure, "dim")))
+        lines.append(Text(f"  {clean(payload['correction']['title'])}", "bold"))
+    return list(lines)
 
 
 def _about(claim: Mapping[str, Any]) -> str:

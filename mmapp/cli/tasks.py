@@ -1,4 +1,4 @@
-"""`mmapp summarize`, `ask`, `check` and `batch`: submit, wait, show."""
+"""`mmapp summarize`, `ask`, `check`, `propose` and `batch`: submit, wait, show."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(summarize)
     app.command()(ask)
     app.command()(check)
+    app.command()(propose)
     app.command()(batch)
 
 
@@ -129,17 +130,36 @@ def check(
         ),
     ] = None,
     threshold: Threshold = None,
+    propose: Annotated[
+        bool,
+        typer.Option("--propose", help="Propose words too, and what to correct in refuted ones"),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Check the claims of a product listing against its photos."""
     attributes = parse_attributes(attr or ())
+    listing = Listing((), title, description, attributes, threshold, propose)
+    return _check_photos(images, listing, as_json)
+
+
+def propose(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="The photos", show_default=False)
+    ],
+    as_json: Json = False,
+) -> int:
+    """Propose a title, a description and attributes for photos, chosen among known names."""
+    return _check_photos(images, Listing((), "", propose=True), as_json)
+
+
+def _check_photos(images: Sequence[Path], words: Listing, as_json: bool) -> int:
+    """The photos with the words of a listing, checked."""
     with open_desk() as desk:
         added, status = good_ones(images, desk.add_file)
         if status:
             return status
         desk.check_checkpoint()
-        photos = tuple(document.sha256 for document in added)
-        listing = Listing(photos, title, description, attributes, threshold)
+        listing = replace(words, photos=tuple(document.sha256 for document in added))
         job = desk.jobs.submit(TaskName.CHECK_LISTING, listing)
         return show_ended(desk, desk.wait([job.id]), as_json)
 

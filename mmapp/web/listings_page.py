@@ -6,7 +6,6 @@ the previews come from our own route, never from the upload folder.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
@@ -61,6 +60,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
                     label=say("threshold"),
                     info=say("threshold_help"),
                 )
+                propose = gr.Checkbox(label=say("propose"), info=say("propose_help"))
                 submit = gr.Button(say("check"), variant="primary")
         photos = gr.Textbox("", visible=False)
     refused = html(elem_id="problems")
@@ -79,18 +79,18 @@ def build(demo: gr.Blocks, site: Site) -> None:
         return [None, *_show_photos(site, []), ""]
 
     @guarded(say)
-    def check(kept: str | None, heading: str, words: str, lines: str, limit: float) -> list[Any]:
-        listing = read_listing(site, (kept or "").split(), heading, words, lines)
-        if limit != USUAL_THRESHOLD:
-            listing = dataclasses.replace(listing, threshold=float(limit))
-        job = site.jobs.submit(TaskName.CHECK_LISTING, listing, label=listing.title)
+    def check(
+        kept: str | None, heading: str, words: str, lines: str, limit: float, proposing: bool
+    ) -> list[Any]:
+        listing = read_listing(site, (kept or "").split(), heading, words, lines, limit, proposing)
+        job = site.jobs.submit(TaskName.CHECK_LISTING, listing)
         return [*view.look(job.id), job.id, ""]
 
     files.upload(add, [files, photos], pictures, concurrency_limit=4, api_visibility="private")
     clear.click(remove, None, pictures, queue=False, api_visibility="private")
     submit.click(
         check,
-        [photos, title, description, attributes, threshold],
+        [photos, title, description, attributes, threshold, propose],
         [*view.outputs, view.address, refused],
         concurrency_limit=4,
         show_progress_on=[refused],
@@ -127,12 +127,18 @@ def add_photos(
 
 
 def read_listing(
-    site: Site, sha256s: list[str], title: str, description: str, lines: str
+    site: Site,
+    sha256s: list[str],
+    title: str,
+    description: str,
+    lines: str,
+    threshold: float = USUAL_THRESHOLD,
+    propose: bool = False,
 ) -> Listing:
     """The form as a Listing; refuses a form without photos and lines that are no attribute."""
     if not sha256s:
         raise BadInput(site.say("add_photo"))
-    if not title.strip():
+    if not title.strip() and not propose:
         raise BadInput(site.say("add_title"))
     attributes = {}
     for line in lines.splitlines():
@@ -142,7 +148,9 @@ def read_listing(
         if found is None:
             raise BadInput(site.say("bad_attribute", line=line.strip()))
         attributes[found[1]] = found[2]
-    return Listing(tuple(sha256s), title.strip(), description.strip(), attributes)
+    limit = None if threshold == USUAL_THRESHOLD else float(threshold)
+    words = (title.strip(), description.strip(), attributes)
+    return Listing(tuple(sha256s), *words, threshold=limit, propose=propose)
 
 
 def show_verdict(site: Site, job: Job) -> str:

@@ -24,11 +24,12 @@ def verdict(
 ) -> str:
     """`photos`: the page of each photo of the listing, None where it is gone."""
     claims = payload["claims"]
+    checked = f"{listing_words(say, listing, payload)}{_claim_table(say, claims)}" if claims else ""
     return (
         f'<article class="job" data-status="succeeded">{job_head(say, job)}'
-        f"{headline(say, payload)}"
+        f"{headline(say, payload) if claims else ''}"
         f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
-        f"<section>{listing_words(say, listing, payload)}{_claim_table(say, claims)}"
+        f"<section>{checked}{_proposal(say, payload)}"
         f"{record_line(say, job.id, record)}</section></div></article>"
     )
 
@@ -120,6 +121,51 @@ def _fallen(say: Words, claim: Mapping[str, Any]) -> str:
     if claim.get("reason") != "depends on the product":
         return ""
     return f'<br><span class="kind">{escape(say("depends"))}</span>'
+
+
+def _proposal(say: Words, payload: Mapping[str, Any]) -> str:
+    """The words chosen for the photos, how sure each is, and what to change in the listing."""
+    if not payload.get("proposal"):
+        return ""
+    rows = "".join(_choice_row(say, choice) for choice in payload["proposal"]["choices"])
+    words = payload["proposal"][say.language]
+    lines = []
+    if words["title"]:
+        lines.append(say("proposed_title", title=words["title"]))
+    if words["description"]:
+        lines.append(say("proposed_description", text=words["description"]))
+    said = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return (
+        f'<section class="proposal"><h3>{escape(say("proposal"))}</h3>{said}'
+        f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+        f"{_correction(say, payload) if payload['claims'] else ''}</section>"
+    )
+
+
+def _choice_row(say: Words, choice: Mapping[str, Any]) -> str:
+    share = say("share_of", share=f"{float(choice['share']):.0%}", known=choice["known"])
+    name, label = ("proposed", Label.SUPPORTED) if choice["proposed"] else ("not_sure", "unasked")
+    return (
+        f"<tr><td>{escape(say('kind_' + choice['kind']))}</td>"
+        f"<td>{escape(choice[say.language])}</td>"
+        f'<td><span class="label {label}">{escape(say(name))}</span></td>'
+        f'<td><span class="kind">{escape(share)}</span></td></tr>'
+    )
+
+
+def _correction(say: Words, payload: Mapping[str, Any]) -> str:
+    correction = payload["correction"]
+    head = f"<h3>{escape(say('correction'))}</h3>"
+    if not correction["changes"]:
+        return f"{head}<p>{escape(say('no_correction'))}</p>"
+    items = "".join(
+        f"<li><del>{escape(change['old'])}</del> → <ins>{escape(change['new'])}</ins> "
+        f'<span class="kind">{escape(change["attribute"])} · '
+        f"{float(change['refuted']):.0%} / {float(change['share']):.0%}</span></li>"
+        for change in correction["changes"]
+    )
+    title = escape(say("corrected_title", title=correction["title"]))
+    return f"{head}<ul>{items}</ul><p>{title}</p>"
 
 
 def listing_words(say: Words, listing: Listing, payload: Mapping[str, Any]) -> str:

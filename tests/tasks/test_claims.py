@@ -136,12 +136,13 @@ def test_a_title_is_taken_apart_into_what_it_says(title, expected):
     assert details(title) == expected
 
 
-def test_what_a_statement_says_is_not_said_again_by_a_detail():
-    found = take_claims(Listing((), "Red mug", "", {"colour": "red"}))[0]
-    assert [(c.text, c.is_detail) for c in found] == [
-        ("Red mug", False),
-        ("mug", True),
-        ("red", False),
+def test_what_a_title_says_elsewhere_is_not_said_again_by_a_detail():
+    found = take_claims(Listing((), "Red mug, red", "", {"colour": "red"}))[0]
+    assert [(c.text, c.field, c.is_detail) for c in found] == [
+        ("Red mug", "title", False),
+        ("mug", "title", True),
+        ("red", "title", False),
+        ("red", "attributes", False),
     ]
 
 

@@ -63,7 +63,7 @@ def take_claims(listing: Listing) -> tuple[list[Claim], list[Claim]]:
         if key not in seen and re.search(r"[^\W_]", statement.text):
             seen.add(key)
             found.append(statement)
-    told = {(claim.kind, claim.text.casefold()) for claim in found}
+    told = {(claim.kind, claim.text.casefold()) for claim in found if claim.field == "title"}
     found = [
         claim for statement in found for claim in (statement, *_details(statement, listing, told))
     ]
@@ -80,7 +80,7 @@ def _statements(listing: Listing) -> Iterator[Claim]:
 
 
 def _details(statement: Claim, listing: Listing, told: set[tuple[Kind, str]]) -> Iterator[Claim]:
-    """Those of a title's statement that no other claim tells; adds them to `told`."""
+    """Those of a title's statement that the title does not tell elsewhere; adds them to `told`."""
     if statement.field != "title":
         return
     for one in details_of(listing.title, statement.start, statement.end):
