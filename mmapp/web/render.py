@@ -400,6 +400,8 @@ PAGE_OF = {
 
 def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None) -> str:
     """One line for a list; what is no quotation is said in the reader's language."""
+    if payload is not None and "proposal" in payload and not payload["claims"]:
+        return str(payload["proposal"][say.language]["title"]) or say("not_sure")
     if job.task == TaskName.CHECK_LISTING and payload is not None:
         score = f"{float(payload['score']):.0%}"
         return say("headline", verdict=say(payload["verdict"]), score=score)
