@@ -67,10 +67,10 @@ class Settings(BaseSettings):
     max_characters: int = Field(20_000_000, description="Most characters of text in a file")
     parse_seconds: float = Field(120.0, description="Longest time to read one file, seconds")
     parse_memory: int = Field(2_000_000_000, description="Most memory to read one file, bytes")
-    threshold: float | None = Field(
-        None,
-        description="P(agree) that a listing's verdict needs, 0.5 to 1; empty: the checkpoint's",
-        ge=0.5,
+    threshold: float = Field(
+        0.0,
+        description="P(agree) that a listing's verdict needs, 0.5 to 1; 0: as the checkpoint says",
+        ge=0,
         lt=1,
     )
     max_photos: int = Field(12, description="Most photos of one listing")

@@ -215,8 +215,10 @@ def _proposed(payload: Mapping[str, Any]) -> list[RenderableType]:
     """The words chosen for the photos, how sure each is, and what to change."""
     lines: list[Text] = [Text("Proposed", "bold")]
     for choice in payload["proposal"]["choices"]:
-        sure = "" if choice["proposed"] else "not sure enough to propose, best: "
-        words = f"{sure}{choice['en']} · {choice['zh']}"
+        words = f"{choice['en']} · {choice['zh']}"
+        if not choice["proposed"]:
+            closest = ", ".join(f"{one['en']} {one['zh']}" for one in choice["closest"])
+            words = f"not sure enough to propose; closest: {closest}"
         known = (
             f"  {choice['share']:.0%} of {choice['known']} known names,"
             f" P(supported) {choice['probability']:.2f}"

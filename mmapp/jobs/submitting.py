@@ -134,7 +134,7 @@ class Submitter:
     ) -> NewJob:
         check_checkpoint(task, checkpoint)
         if isinstance(params, Listing) and params.threshold is None:
-            params = dataclasses.replace(params, threshold=self._settings.threshold)
+            params = dataclasses.replace(params, threshold=self._settings.threshold or None)
         title = check_params(repository, task, params, self._settings.max_photos)
         stored = records.params_as_json(params)
         return NewJob(

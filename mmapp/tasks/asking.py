@@ -119,6 +119,7 @@ class Asking:
         found = find_regions(
             photos,
             base,
+            [labels[place] is Label.SUPPORTED for place in places],
             margins,
             lambda done, total: self._tell("locating", done, total, "views"),
         )

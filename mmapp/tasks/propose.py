@@ -4,8 +4,8 @@ Nothing is written freely. Each word is chosen among known names (`propose.toml`
 asked about all of them as they are asked about claims, and the likeliest name of a kind is proposed
 if its share among the names, softmax(margin), reaches `LEAST_SHARE` and the same checker that
 checks claims says SUPPORTED. Else nothing is proposed of that kind, and the payload says so: how
-many names were known, and how sure the best was. Title, description and attributes are these words
-put side by side by code.
+many names were known, and which were the closest, for a person to choose from. Title, description
+and attributes are these words put side by side by code.
 
 A correction replaces a refuted word of the title or of an attribute by the word proposed for its
 kind, in the language of what it replaces, with both probabilities. Sentences of a description are
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: A name is proposed when it is likelier than all others together.
 LEAST_SHARE = 0.5
+#: Names that are told for a person to choose from, whether one is proposed or not.
+CLOSEST = 5
 #: What a checkpoint is offered whose profile does not say `proposes`.
 USUAL_KINDS = (Kind.PRODUCT.value, Kind.COLOUR.value)
 LANGUAGES = ("en", "zh")
@@ -52,6 +54,8 @@ class Choice:
     #: Among how many names it was chosen, and its share of their probability.
     known: int
     share: float
+    #: The likeliest names with their shares, this one first.
+    closest: tuple[tuple[tuple[str, str], float], ...]
     #: What the checker says of it.
     judgement: Judgement
 
@@ -85,11 +89,23 @@ def choose(
         found = means[done : done + len(names.words)]
         done += len(names.words)
         margins = [yes - no for yes, no, _ in found]
-        top = max(range(len(found)), key=margins.__getitem__)
-        share = 1 / sum(math.exp(margin - margins[top]) for margin in margins)
-        judgement = judge(found[top], calibration)
+        order = sorted(range(len(found)), key=lambda place: -margins[place])
+        top = order[0]
+        total = sum(math.exp(margin - margins[top]) for margin in margins)
+        closest = tuple(
+            (names.words[place], math.exp(margins[place] - margins[top]) / total)
+            for place in order[:CLOSEST]
+        )
         choices.append(
-            Choice(names.kind, names.words[top], names.attributes, len(found), share, judgement)
+            Choice(
+                names.kind,
+                names.words[top],
+                names.attributes,
+                len(found),
+                1 / total,
+                closest,
+                judge(found[top], calibration),
+            )
         )
     return choices, asking.usage()
 
@@ -107,6 +123,10 @@ def proposal(choices: Sequence[Choice]) -> dict[str, Any]:
                 "label": choice.judgement.label.value,
                 "probability": round(choice.judgement.supported, 4),
                 "proposed": choice.is_sure,
+                "closest": [
+                    {**dict(zip(LANGUAGES, words, strict=True)), "share": round(share, 4)}
+                    for words, share in choice.closest
+                ],
             }
             for choice in choices
         ],

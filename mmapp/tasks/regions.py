@@ -1,15 +1,18 @@
-"""Where in the photos a claim's answer comes from, found by hiding.
+"""Where in the photos a claim's answer comes from, found by looking at parts of them alone.
 
-A part of a photo is painted over in the photo's mean colour, the photos are read again and the
-claims are scored again. What is hidden when a claim's margin falls most is what the answer rested
-on. This is causal evidence about this very model: no attention map, no guess. It is as coarse as
-its grid, and where hiding changes nothing clearly, the whole photo is the evidence and no place is
-made up.
+Each photo is looked at alone, to find the one that a claim rests on; then its parts are: windows of
+half its width and height that overlap by half. The part whose answer agrees most with the claim's
+label is the region. This is what this very model says of that part: no attention map, no guess. It
+is as coarse as its windows, and where no part says it as clearly as the whole photo does, the whole
+photo is the evidence and no place is made up. Of the ways that `python -m benchmarks.regions`
+compares, this one overlaps most with where products were laid.
 
-Bounded: with several photos each is first hidden as a whole, to find the one that a claim rests on;
-then the cells of a 3 x 3 grid are hidden one by one, in at most four photos. One variant is held at
-a time. A checkpoint for which reading photos is dear turns this off by `"regions": false` in its
-profile. Refuses nothing; called by `check_listing`.
+A refutation has no place: any part that lacks the thing refutes it. Its evidence is the whole photo
+that refutes it most.
+
+Bounded: parts are looked at in at most four photos. One variant is held at a time. A checkpoint for
+which reading photos is dear turns this off by `"regions": false` in its profile. Refuses nothing;
+called by `asking`.
 """
 
 from __future__ import annotations
@@ -18,15 +21,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from PIL import ImageStat
 from PIL.Image import Image
 
-GRID = 3
+#: Windows in each direction, and their share of the photo's sides.
+WINDOWS = 3
+SHARE = 0.5
 MOST_PHOTOS = 4
-#: A fall of the margin (log-odds) that counts as clear.
-CLEAR_FALL = 0.5
-#: Cells whose hiding costs at least this share of the greatest fall belong to the region.
-REGION_SHARE = 0.5
 
 PixelBox = tuple[int, int, int, int]
 #: Photos to the margin of each claim, positive when the claim's label holds more strongly.
@@ -46,33 +46,43 @@ class Region:
 def find_regions(
     photos: Sequence[Image],
     base: Sequence[float],
+    has_place: Sequence[bool],
     margins: Margins,
     on_variant: OnVariant,
 ) -> list[Region]:
-    """For each claim, given by its margin on the whole photos, the region that it rests on."""
+    """For each claim the region that it rests on.
+
+    `base`: the claims' margins about all photos together; `has_place`: the claims of which a part
+    of a photo is sought, and not a photo alone.
+    """
     several = len(photos) > 1
-    seeking = len(photos) if several else 0
-    on_variant(0, seeking + GRID * GRID)
-    falls = []
+    parts = WINDOWS * WINDOWS if any(has_place) else 0
+    alone = [list(base)]
+    done, total = 0, (len(photos) if several else 0) + parts
+    on_variant(done, total)
     if several:
-        for index, photo in enumerate(photos):
-            falls.append(_falls(photos, index, whole(photo), base, margins))
-            on_variant(index + 1, seeking + GRID * GRID)
-    chosen = [_steepest([fall[claim] for fall in falls]) for claim in range(len(base))]
-    gridded = [index for index, _ in Counter(chosen).most_common(MOST_PHOTOS)]
+        alone = []
+        for photo in photos:
+            alone.append(margins([photo]))
+            done += 1
+            on_variant(done, total)
+    chosen = [_highest([each[claim] for each in alone]) for claim in range(len(base))]
     regions = [Region(index, whole(photos[index])) for index in chosen]
-    done, total = seeking, seeking + GRID * GRID * len(gridded)
-    for index in gridded:
-        cells = grid(photos[index])
-        cell_falls = []
-        for cell in cells:
-            cell_falls.append(_falls(photos, index, cell, base, margins))
+    placed = Counter(index for index, has in zip(chosen, has_place, strict=True) if has)
+    sought = [index for index, _ in placed.most_common(MOST_PHOTOS)]
+    total = done + parts * len(sought)
+    for index in sought:
+        boxes = windows(photos[index])
+        found = []
+        for box in boxes:
+            found.append(margins([photos[index].crop(box)]))
             done += 1
             on_variant(done, total)
         for claim in range(len(base)):
-            if chosen[claim] == index:
-                box = _region([fall[claim] for fall in cell_falls], cells)
-                regions[claim] = Region(index, box or whole(photos[index]))
+            if chosen[claim] == index and has_place[claim]:
+                best = _highest([each[claim] for each in found])
+                if found[best][claim] > alone[index][claim]:
+                    regions[claim] = Region(index, boxes[best])
     return regions
 
 
@@ -80,55 +90,19 @@ def whole(photo: Image) -> PixelBox:
     return (0, 0, photo.width, photo.height)
 
 
-def grid(photo: Image) -> list[PixelBox]:
-    """The cells of the grid, row by row; together they cover the photo once."""
-    xs = [photo.width * i // GRID for i in range(GRID + 1)]
-    ys = [photo.height * i // GRID for i in range(GRID + 1)]
+def windows(photo: Image) -> list[PixelBox]:
+    """Overlapping parts of a photo, row by row; together they cover it. At least a pixel each."""
+    wide, high = max(1, round(photo.width * SHARE)), max(1, round(photo.height * SHARE))
     return [
-        (xs[column], ys[row], xs[column + 1], ys[row + 1])
-        for row in range(GRID)
-        for column in range(GRID)
+        (x, y, x + wide, y + high)
+        for y in _starts(photo.height - high)
+        for x in _starts(photo.width - wide)
     ]
 
 
-def _falls(
-    photos: Sequence[Image], index: int, box: PixelBox, base: Sequence[float], margins: Margins
-) -> list[float]:
-    variant = list(photos)
-    variant[index] = _hidden(photos[index], box)
-    return [before - after for before, after in zip(base, margins(variant), strict=True)]
+def _starts(last: int) -> list[int]:
+    return [round(last * step / (WINDOWS - 1)) for step in range(WINDOWS)]
 
 
-def _hidden(photo: Image, box: PixelBox) -> Image:
-    """The photo with a part painted over in its mean colour."""
-    hidden = photo.convert("RGB").copy()
-    mean = tuple(round(channel) for channel in ImageStat.Stat(hidden).mean)
-    hidden.paste(mean, box)
-    return hidden
-
-
-def _steepest(falls: Sequence[float]) -> int:
-    return max(range(len(falls)), key=falls.__getitem__, default=0)
-
-
-def _region(falls: Sequence[float], cells: Sequence[PixelBox]) -> PixelBox | None:
-    """The box around the steepest cell and the cells joined to it that matter nearly as much."""
-    top = _steepest(falls)
-    if falls[top] < CLEAR_FALL:
-        return None
-    matter = {i for i, fall in enumerate(falls) if fall >= REGION_SHARE * falls[top]}
-    joined, border = {top}, [top]
-    while border:
-        row, column = divmod(border.pop(), GRID)
-        for other in matter - joined:
-            other_row, other_column = divmod(other, GRID)
-            if abs(row - other_row) + abs(column - other_column) == 1:
-                joined.add(other)
-                border.append(other)
-    boxes = [cells[i] for i in joined]
-    return (
-        min(box[0] for box in boxes),
-        min(box[1] for box in boxes),
-        max(box[2] for box in boxes),
-        max(box[3] for box in boxes),
-    )
+def _highest(margins: Sequence[float]) -> int:
+    return max(range(len(margins)), key=margins.__getitem__)

@@ -145,9 +145,13 @@ def _proposal(say: Words, payload: Mapping[str, Any]) -> str:
 def _choice_row(say: Words, choice: Mapping[str, Any]) -> str:
     share = say("share_of", share=f"{float(choice['share']):.0%}", known=choice["known"])
     name, label = ("proposed", Label.SUPPORTED) if choice["proposed"] else ("not_sure", "unasked")
+    words = escape(choice[say.language])
+    if not choice["proposed"]:
+        names = " · ".join(one[say.language] for one in choice["closest"])
+        words = f'<span class="kind">{escape(say("closest", names=names))}</span>'
     return (
         f"<tr><td>{escape(say('kind_' + choice['kind']))}</td>"
-        f"<td>{escape(choice[say.language])}</td>"
+        f"<td>{words}</td>"
         f'<td><span class="label {label}">{escape(say(name))}</span></td>'
         f'<td><span class="kind">{escape(share)}</span></td></tr>'
     )

@@ -198,6 +198,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "proposal": ("Proposed words", "建议用词"),
     "proposed": ("Proposed", "建议"),
     "not_sure": ("not sure enough", "把握不足"),
+    "closest": ("closest known names: {names}", "最接近的已知名称：{names}"),
     "share_of": ("{share} of {known} known names", "在 {known} 个已知名称中占 {share}"),
     "correction": ("What to change", "建议修改"),
     "no_correction": (

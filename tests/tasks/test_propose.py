@@ -54,6 +54,7 @@ def test_the_likeliest_known_names_are_proposed_in_both_languages():
         True,
     )
     assert product["known"] > 100
+    assert product["closest"][0] == {"en": "Banana", "zh": "香蕉", "share": product["share"]}
     assert colour["known"] == 11
     assert payload["claims"] == []
     assert json.loads(json.dumps(payload)) == payload
@@ -64,7 +65,8 @@ def test_nothing_is_proposed_where_it_is_not_sure(engine):
     """Neither what the checker refutes, nor one of several names that are as likely."""
     payload = propose(engine, "Red Apple")
     assert payload["proposal"]["en"] == {"title": "", "description": "", "attributes": {}}
-    assert not any(choice["proposed"] for choice in payload["proposal"]["choices"])
+    for choice in payload["proposal"]["choices"]:
+        assert (choice["proposed"], len(choice["closest"])) == (False, 5)
     assert changes(payload) == []
     assert payload["correction"]["title"] == "Red Apple"
 
