@@ -194,7 +194,7 @@ def _words(sure: Sequence[Choice], language: int) -> dict[str, Any]:
     full_stop, comma = ("。", "，") if language else (".", ", ")
     return {
         "title": product[0] if product else "",
-        "description": comma.join(said) + full_stop if said else "",
+        "description": _begun(comma.join(said)) + full_stop if said else "",
         "attributes": {choice.attributes[language]: choice.words[language] for choice in others},
     }
 
@@ -208,7 +208,12 @@ def _changed(text: str, changes: Sequence[tuple[Claim, str]]) -> str:
 
 def _cased(old: str, new: str) -> str:
     """A colour at the beginning of a title keeps its capital letter."""
-    return new[:1].upper() + new[1:] if old[:1].isupper() else new
+    return _begun(new) if old[:1].isupper() else new
+
+
+def _begun(text: str) -> str:
+    """With a capital letter, as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def _is_chinese(text: str) -> bool:

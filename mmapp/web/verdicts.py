@@ -164,12 +164,16 @@ def _correction(say: Words, payload: Mapping[str, Any]) -> str:
         return f"{head}<p>{escape(say('no_correction'))}</p>"
     items = "".join(
         f"<li><del>{escape(change['old'])}</del> → <ins>{escape(change['new'])}</ins> "
-        f'<span class="kind">{escape(change["attribute"])} · '
-        f"{float(change['refuted']):.0%} / {float(change['share']):.0%}</span></li>"
+        f'<span class="kind">{escape(_sureness(say, change))}</span></li>'
         for change in correction["changes"]
     )
     title = escape(say("corrected_title", title=correction["title"]))
     return f"{head}<ul>{items}</ul><p>{title}</p>"
+
+
+def _sureness(say: Words, change: Mapping[str, Any]) -> str:
+    refuted, share = float(change["refuted"]), float(change["share"])
+    return say("sureness", refuted=f"{refuted:.0%}", share=f"{share:.0%}")
 
 
 def listing_words(say: Words, listing: Listing, payload: Mapping[str, Any]) -> str:

@@ -201,6 +201,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "closest": ("closest known names: {names}", "最接近的已知名称：{names}"),
     "share_of": ("{share} of {known} known names", "在 {known} 个已知名称中占 {share}"),
     "correction": ("What to change", "建议修改"),
+    "sureness": ("refuted at {refuted}, chosen at {share}", "旧词不符 {refuted}，新词 {share}"),
     "no_correction": (
         "Nothing to change: no refuted word has a sure replacement.",
         "无需修改：没有可以确定替换的不符词语。",

@@ -127,6 +127,14 @@ def test_claims_beyond_the_bound_are_given_back_apart():
                 ("衬衫", "product", "类别"),
             ],
         ),
+        (
+            "Mug without lid, free delivery",
+            [
+                ("Mug", "product", "type"),
+                ("without lid", "negation", "title"),
+                ("free delivery", "delivery", "title"),
+            ],
+        ),
         ("Green tea", []),
         ("红茶", []),
         ("Bed for small brown dogs", [("Bed", "product", "type")]),

@@ -208,6 +208,39 @@ def test_a_verdict_says_its_rule_and_what_decided() -> None:
     assert "They agree from 80% on, and disagree from 20% down." in markup
 
 
+def test_a_proposal_says_what_is_sure_what_is_closest_and_what_to_change() -> None:
+    sure = {"kind": "colour", "en": "yellow", "zh": "黄色", "known": 11, "share": 0.9}
+    unsure = {"kind": "product", "en": "Melon", "zh": "甜瓜", "known": 115, "share": 0.3}
+    closest = [
+        {"en": "Melon", "zh": "甜瓜", "share": 0.3},
+        {"en": ATTACK, "zh": "梨", "share": 0.2},
+    ]
+    words = {"title": "", "description": "Yellow.", "attributes": {}}
+    proposed = {
+        "choices": [
+            {**sure, "proposed": True, "closest": []},
+            {**unsure, "proposed": False, "closest": closest},
+        ],
+        "en": words,
+        "zh": words,
+    }
+    change = {"old": "Red", "new": "Yellow", "refuted": 0.97, "share": 0.9}
+    corrected = {"changes": [change], "title": f"Yellow {ATTACK}", "attributes": {}}
+    payload = {"claims": [], "proposal": proposed}
+    alone = verdicts.verdict(EN, job(), Listing((SHA,), ""), payload, {}, [None])
+    assert "closest known names: Melon · " in alone
+    assert "90% of 11 known names" in alone
+    assert "table class=" not in alone
+    claim = {"text": "Red", "attribute": "title", "field": "title", "span": [0, 3]}
+    claim |= {"label": "REFUTED", "probability": 0.9, "evidence": []}
+    payload = {"verdict": "inconsistent", "score": 0.1, "claims": [claim], "proposal": proposed}
+    payload |= {"correction": corrected}
+    markup = verdicts.verdict(ZH, job(), Listing((SHA,), "Red"), payload, {}, [None])
+    assert "<del>Red</del> → <ins>Yellow</ins>" in markup
+    assert "旧词不符 97%，新词 90%" in markup
+    assert ATTACK not in markup
+
+
 def test_an_unchecked_claim_is_told() -> None:
     payload = {"claims": [], "unchecked": [{"text": "one too many"}]}
     assert "one too many" in verdicts.listing_words(EN, Listing((SHA,), "Shirt"), payload)

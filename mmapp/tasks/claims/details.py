@@ -18,6 +18,7 @@ from mmapp.tasks.claims.kinds import Kind, Word, find_words, kind_of
 
 #: What the head of an English title ends with; "with" and negations begin phrases of their own.
 _TAIL = re.compile(r"(?<!\w)(?:with|featuring|for|from|by|in the style of)(?!\w)", re.IGNORECASE)
+_COMMA = re.compile(r"[,，;；]")
 _CLAIMED = ("with", "featuring")
 #: What may stand between two words of a kind that are one claim: "red and white".
 _BETWEEN = re.compile(r"\s*(?:[,，、/&+-]|and\b|与|和|及)?\s*", re.IGNORECASE)
@@ -75,12 +76,14 @@ def _phrases(text: str, words: Sequence[Word]) -> Iterator[tuple[int, int, Kind 
     cuts = sorted({match.start() for match in _TAIL.finditer(text)} | denied)
     products = [word.start for word in words if word.kind is Kind.PRODUCT]
     for begin, stop in pairwise([*cuts, len(text)]):
+        comma = _COMMA.search(text, begin, stop)
+        stop = comma.start() if comma else stop
         if begin in denied and _is_chinese(text[begin:stop]):
             # "不带帽卫衣": the name behind the phrase is not in it; a blank ends it as well.
             blank = text.find(" ", begin, stop)
             names = [place for place in products if begin < place < stop]
             stop = min([stop, *names[-1:], *([blank] if blank > 0 else [])])
-        phrase = text[begin:stop].rstrip(" ,，、;；")
+        phrase = text[begin:stop].rstrip()
         kind = None
         if begin in denied:
             kind = Kind.NEGATION
