@@ -217,7 +217,7 @@ def shipped(scene: Scene, eye: Eye) -> Box:
         [scene.picture],
         [base],
         [True],
-        lambda photos: [eye.margin(photos[0])],
+        lambda views: [[eye.margin(view)] for view in views],
         lambda _done, _total: None,
     )
     return region.box

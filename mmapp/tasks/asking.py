@@ -1,9 +1,9 @@
 """Questions about photos, put to an engine: all answers to all of them, in every framing.
 
-The photos are read once for each framing that the checkpoint's profile names; all questions are
-then scored with their three answers in one batch. Progress and the counts for the record are kept
-as it goes. Called by `check_listing` and `propose`; refuses nothing, and lets the exceptions of
-`report` pass.
+The photos are read once for each framing that the checkpoint's profile names, in the same steps;
+all questions are then scored with their three answers in one batch. Progress and the counts for the
+record are kept as it goes. Called by `check_listing` and `propose`; refuses nothing, and lets the
+exceptions of `report` pass.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmapp.tasks import prompts
-from mmapp.tasks.regions import Region, find_regions, whole
+from mmapp.tasks.regions import MOST_PIXELS, Region, find_regions, whole
 from mmapp.types import Continuation, Engine, Label, Progress, ReportProgress
 from model.framings import framings
 
@@ -41,14 +41,17 @@ class Asking:
         self._progress = Progress()
         self._framings = framings(engine.profile)
         self._questions = [prompts.listing_question(*each) for each in asked]
-        self._tokens = {"read": 0, "scored": 0, "read_for_regions": 0, "scored_for_regions": 0}
+        self._tokens = {"read": 0, "scored": 0, "for_regions": 0}
         self._seconds = {"reading": 0.0, "checking": 0.0, "locating": 0.0}
 
     def answers(self, photos: Sequence[Image]) -> list[list[Triple]]:
-        """For each framing, of the whole photos first, log P of each claim's three answers."""
+        """For each framing, of the whole photos first, log P of each question's three answers."""
+        pixels = sum(photo.width * photo.height for photo in photos)
+        at_once = max(1, MOST_PIXELS // pixels)
         return [
-            self._answers([framing.of(photo) for photo in photos], number)
-            for number, framing in enumerate(self._framings)
+            answers
+            for first in range(0, len(self._framings), at_once)
+            for answers in self._answers(photos, first, first + at_once)
         ]
 
     @staticmethod
@@ -61,15 +64,17 @@ class Asking:
             for yes, no, unseen in [zip(*each, strict=True)]
         ]
 
-    def _answers(self, photos: Sequence[Image], number: int) -> list[Triple]:
-        """About the photos in framing `number`."""
+    def _answers(self, photos: Sequence[Image], first: int, end: int) -> list[list[Triple]]:
+        """About the photos in some of the framings, in the same steps."""
+        rounds, some = len(self._framings), self._framings[first:end]
         started = time.perf_counter()
-        rounds = len(self._framings)
-        prefix = self._engine.prefill(
-            prompts.listing_parts(photos),
-            lambda d, t: self._tell("reading", number * t + d, rounds * t, "tokens"),
+        prefixes = self._engine.prefill_many(
+            [prompts.listing_parts([framing.of(photo) for photo in photos]) for framing in some],
+            lambda d, t: self._tell(
+                "reading", first * t // len(some) + d, rounds * t // len(some), "tokens"
+            ),
         )
-        self._tokens["read"] += prefix.length
+        self._tokens["read"] += sum(prefix.length for prefix in prefixes)
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
         count = len(self._questions)
@@ -78,7 +83,7 @@ class Asking:
         def on_scored(done: int, total: int) -> None:
             nonlocal scored
             scored = total
-            through = number + (done / total if total else 1)
+            through = first + len(some) * (done / total if total else 1)
             self._tell(self._phase, int(count * through / rounds), count, self._unit)
 
         asked: list[Continuation] = [
@@ -86,10 +91,10 @@ class Asking:
             for question in self._questions
             for answer in prompts.answers("check_listing")
         ]
-        scores = self._engine.score(prefix, asked, on_scored)
+        found = self._engine.score_many([(prefix, asked) for prefix in prefixes], on_scored)
         self._tokens["scored"] += scored
         self._seconds["checking"] += time.perf_counter() - started
-        return list(zip(scores[::3], scores[1::3], scores[2::3], strict=True))
+        return [list(zip(scores[::3], scores[1::3], scores[2::3], strict=True)) for scores in found]
 
     def regions(
         self,
@@ -112,9 +117,9 @@ class Asking:
             for sign, place in zip(signs, places, strict=True)
         ]
 
-        def margins(variant: Sequence[Image]) -> list[float]:
-            found = self._margins(variant, [self._questions[place] for place in places])
-            return [sign * margin for sign, margin in zip(signs, found, strict=True)]
+        def margins(views: Sequence[Image]) -> list[list[float]]:
+            found = self._margins(views, [self._questions[place] for place in places])
+            return [[sign * m for sign, m in zip(signs, each, strict=True)] for each in found]
 
         found = find_regions(
             photos,
@@ -133,27 +138,23 @@ class Asking:
             "prompt_sha256": prompts.prompt_sha256(),
         }
 
-    def _margins(self, photos: Sequence[Image], questions: Sequence[str]) -> list[float]:
-        """log P(yes) - log P(no) of each question, about these photos."""
-        prefix = self._engine.prefill(prompts.listing_parts(photos), self._tell_again)
-        self._tokens["read_for_regions"] += prefix.length
-        scored = 0
-
-        def on_scored(_done: int, total: int) -> None:
-            nonlocal scored
-            scored = total
-            self._tell_again()
-
+    def _margins(self, views: Sequence[Image], questions: Sequence[str]) -> list[list[float]]:
+        """log P(yes) - log P(no) of each question, about each view alone."""
         yes, no, _unclear = prompts.answers("check_listing")
         asked: list[Continuation] = [(q, answer) for q in questions for answer in (yes, no)]
-        scores = self._engine.score(prefix, asked, on_scored)
-        self._tokens["scored_for_regions"] += scored
-        return [a - b for a, b in zip(scores[::2], scores[1::2], strict=True)]
+        tokens = 0
+
+        def on_scored(_done: int, total: int) -> None:
+            nonlocal tokens
+            tokens = total
+            self._report(self._progress)
+
+        found = self._engine.score_many(
+            [(prompts.listing_parts([view]), asked) for view in views], on_scored
+        )
+        self._tokens["for_regions"] += tokens
+        return [[a - b for a, b in zip(scores[::2], scores[1::2], strict=True)] for scores in found]
 
     def _tell(self, phase: str, done: int, total: int, unit: str) -> None:
         self._progress = Progress(phase=phase, done=done, total=total, unit=unit)
-        self._report(self._progress)
-
-    def _tell_again(self, _done: int = 0, _total: int = 0) -> None:
-        """Gives `report` a chance to cancel inside a step too small to show."""
         self._report(self._progress)

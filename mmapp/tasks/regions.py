@@ -10,15 +10,15 @@ compares, this one overlaps most with where products were laid.
 A refutation has no place: any part that lacks the thing refutes it. Its evidence is the whole photo
 that refutes it most.
 
-Bounded: parts are looked at in at most four photos. One variant is held at a time. A checkpoint for
-which reading photos is dear turns this off by `"regions": false` in its profile. Refuses nothing;
-called by `asking`.
+Bounded: parts are looked at in at most four photos. Views are asked about together, as many as hold
+no more than `MOST_PIXELS`. A checkpoint for which reading photos is dear turns this off by
+`"regions": false` in its profile. Refuses nothing; called by `asking`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL.Image import Image
@@ -27,12 +27,15 @@ from PIL.Image import Image
 WINDOWS = 3
 SHARE = 0.5
 MOST_PHOTOS = 4
+#: Of views that are asked about at once: 120 MB.
+MOST_PIXELS = 40_000_000
 
 PixelBox = tuple[int, int, int, int]
-#: Photos to the margin of each claim, positive when the claim's label holds more strongly.
-Margins = Callable[[Sequence[Image]], list[float]]
-#: Called after each variant with (variants done, variants in all).
-OnVariant = Callable[[int, int], None]
+#: Views, each alone, to the margins of the claims in each, positive when the claim's label holds
+#: more strongly.
+Margins = Callable[[Sequence[Image]], Sequence[Sequence[float]]]
+#: Called after some views with (views done, views in all).
+OnViews = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +51,35 @@ def find_regions(
     base: Sequence[float],
     has_place: Sequence[bool],
     margins: Margins,
-    on_variant: OnVariant,
+    on_views: OnViews,
 ) -> list[Region]:
     """For each claim the region that it rests on.
 
     `base`: the claims' margins about all photos together; `has_place`: the claims of which a part
     of a photo is sought, and not a photo alone.
     """
-    several = len(photos) > 1
+    seeking = list(photos) if len(photos) > 1 else []
     parts = WINDOWS * WINDOWS if any(has_place) else 0
-    alone = [list(base)]
-    done, total = 0, (len(photos) if several else 0) + parts
-    on_variant(done, total)
-    if several:
-        alone = []
-        for photo in photos:
-            alone.append(margins([photo]))
-            done += 1
-            on_variant(done, total)
+    done, total = 0, len(seeking) + parts
+    on_views(done, total)
+
+    def asked(views: Sequence[Image]) -> Iterator[Sequence[float]]:
+        """The margins of the claims in each view."""
+        nonlocal done
+        for some in _groups(views):
+            yield from margins(some)
+            done += len(some)
+            on_views(done, total)
+
+    alone = list(asked(seeking)) or [base]
     chosen = [_highest([each[claim] for each in alone]) for claim in range(len(base))]
     regions = [Region(index, whole(photos[index])) for index in chosen]
     placed = Counter(index for index, has in zip(chosen, has_place, strict=True) if has)
     sought = [index for index, _ in placed.most_common(MOST_PHOTOS)]
-    total = done + parts * len(sought)
+    total = len(seeking) + parts * len(sought)
     for index in sought:
         boxes = windows(photos[index])
-        found = []
-        for box in boxes:
-            found.append(margins([photos[index].crop(box)]))
-            done += 1
-            on_variant(done, total)
+        found = list(asked([photos[index].crop(box) for box in boxes]))
         for claim in range(len(base)):
             if chosen[claim] == index and has_place[claim]:
                 best = _highest([each[claim] for each in found])
@@ -98,6 +100,21 @@ def windows(photo: Image) -> list[PixelBox]:
         for y in _starts(photo.height - high)
         for x in _starts(photo.width - wide)
     ]
+
+
+def _groups(views: Sequence[Image]) -> Iterator[list[Image]]:
+    """As many as may be asked about at once."""
+    group: list[Image] = []
+    room = MOST_PIXELS
+    for view in views:
+        pixels = view.width * view.height
+        if group and pixels > room:
+            yield group
+            group, room = [], MOST_PIXELS
+        group.append(view)
+        room -= pixels
+    if group:
+        yield group
 
 
 def _starts(last: int) -> list[int]:

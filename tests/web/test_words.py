@@ -10,14 +10,16 @@ import pytest
 
 import mmapp.web
 from mmapp.exports import QUOTES_OF
-from mmapp.tasks.claims import Kind
+from mmapp.tasks import claims, facts
+from mmapp.tasks.coverage import PageState
 from mmapp.types import Label, Status, TaskName
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
-    r"(phase|unit|error|task|kind|coverage|hidden|recent|documents|listings|batch|results)_.*"
+    r"(phase|unit|error|missing|mode|task|kind|coverage|hidden|recent|documents|listings|batch|"
+    r"results)_.*"
 )
 
 
@@ -33,7 +35,7 @@ def test_english_and_chinese_have_the_same_placeholders() -> None:
 def test_the_chinese_is_chinese() -> None:
     words = {key: re.sub(r"\{\w+\}", "", zh) for key, (_, zh) in WORDS.items()}
     plain = {key for key, text in words.items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert plain == {"other_language", "units_of", "page_of", "headline"}
+    assert plain == {"colon", "other_language", "units_of", "page_of", "headline"}
 
 
 def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
@@ -47,13 +49,18 @@ def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
     assert unused == set()
 
 
+MISSING = ["quote", "page", "proof", "language", "words", *facts.Kind]
+
+
 @pytest.mark.parametrize(
     "noun",
     [
         *Status,
         *Label,
         *(f"task_{name}" for name in TaskName),
-        *(f"kind_{kind}" for kind in Kind if kind is not Kind.OTHER),
+        *(f"kind_{kind}" for kind in claims.Kind if kind is not claims.Kind.OTHER),
+        *(f"missing_{kind}" for kind in MISSING),
+        *(f"coverage_{state}" for state in PageState),
     ],
 )
 def test_every_noun_of_the_application_has_a_word(noun: str) -> None:
