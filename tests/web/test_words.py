@@ -10,15 +10,16 @@ import pytest
 
 import mmapp.web
 from mmapp.exports import QUOTES_OF
+from mmapp.tasks import claims, facts
 from mmapp.tasks.coverage import PageState
-from mmapp.tasks.facts import Kind
 from mmapp.types import Label, Status, TaskName
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
-    r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|listings|batch|results)_.*"
+    r"(phase|unit|error|missing|mode|task|kind|coverage|hidden|recent|documents|listings|batch|"
+    r"results)_.*"
 )
 
 
@@ -48,7 +49,7 @@ def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
     assert unused == set()
 
 
-MISSING = ["quote", "page", "proof", "language", "words", *Kind]
+MISSING = ["quote", "page", "proof", "language", "words", *facts.Kind]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ MISSING = ["quote", "page", "proof", "language", "words", *Kind]
         *Status,
         *Label,
         *(f"task_{name}" for name in TaskName),
+        *(f"kind_{kind}" for kind in claims.Kind if kind is not claims.Kind.OTHER),
         *(f"missing_{kind}" for kind in MISSING),
         *(f"coverage_{state}" for state in PageState),
     ],
