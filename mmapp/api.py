@@ -27,7 +27,6 @@ from fastapi.responses import (
     Response,
     StreamingResponse,
 )
-
 from pydantic import BaseModel
 
 from mmapp import __version__, exports, reviews

@@ -251,15 +251,17 @@ def _checked(job: Job, payload: Mapping[str, Any]) -> list[RenderableType]:
         (f"  P(consistent) {payload['score']:.2f}", "dim"),
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", justify="right", style="dim")
     table.add_column("Claim", ratio=3, overflow="fold")
     table.add_column("About", overflow="fold")
     table.add_column("Verdict", no_wrap=True)
     table.add_column("P", justify="right", no_wrap=True)
     table.add_column("Seen in", overflow="fold")
-    for claim in payload["claims"]:
+    for number, claim in enumerate(payload["claims"], 1):
         words, style = LABELS[Label(claim["label"])]
         is_asked = claim.get("visible", True)
         table.add_row(
+            str(number),
             Text(("· " if claim.get("detail") else "") + clean(claim["text"])),
             Text(_about(claim), "dim"),
             Text(words, style) if is_asked else Text("no photo shows it", "dim"),

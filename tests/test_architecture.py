@@ -27,10 +27,11 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
     "mmapp.storage": PLAIN,
-    "mmapp.records": PLAIN,
+    "mmapp.calibrations": PLAIN,
+    "mmapp.records": PLAIN | {"mmapp.calibrations"},
     "mmapp.reviews": PLAIN,
     "mmapp.exports": PLAIN | {"mmapp.reviews"},
-    "mmapp.checkpoints": PLAIN,
+    "mmapp.checkpoints": PLAIN | {"mmapp.calibrations"},
     "mmapp.db": WORDS | {"mmapp.processes"},
     "mmapp.broker": WORDS,
     "mmapp.jobs": WORDS
@@ -56,9 +57,9 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
-    | {"mmapp.exports", "mmapp.reviews"},
+    | {"mmapp.exports", "mmapp.reviews", "mmapp.calibrations"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
-    | {"mmapp.checkpoints"}
+    | {"mmapp.checkpoints", "mmapp.calibrations"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}
     # Evaluation asks the tasks themselves, about inputs that are in no database.
     | {"mmapp.tasks", "mmapp.batches", "mmapp.documents", "mmapp.plots", "mmapp.reports"},

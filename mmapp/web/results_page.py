@@ -113,7 +113,9 @@ def table(site: Site, search: Search, offset: int) -> str:
     rows = site.jobs.results(search.q, **filters, limit=PAGE_ROWS, offset=offset)
     head = say("found_one") if count == 1 else say("found", count=count)
     reviews = {
-        row.job.id: reviewing.whole(say, row.result) for row in rows if can_be_reviewed(row.result)
+        row.job.id: reviewing.whole(say, row.job.id, row.result.payload, row.result.reviews)
+        for row in rows
+        if can_be_reviewed(row.result)
     }
     export = f"/results.csv?{urlencode(search.wanted)}"
     return (

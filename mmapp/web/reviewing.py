@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmapp import reviews
 from mmapp.types import Job, Label, Result, Review
@@ -61,11 +62,10 @@ def _said(words: Mapping[Label, str], review: Review) -> str:
     )
 
 
-def whole(say: Words, result: Result) -> str:
+def whole(say: Words, job_id: str, payload: Mapping[str, Any], said: Sequence[Review]) -> str:
     """The control of a listing as a whole."""
-    said = reviews.counting(result.reviews).get(None)
-    model = reviews.model_label(result.payload, None)
-    return control(say, result.job_id, None, model, said)
+    model = reviews.model_label(payload, None)
+    return control(say, job_id, None, model, reviews.counting(said).get(None))
 
 
 def to_review(say: Words, rows: Sequence[tuple[Job, str, Result]]) -> str:
@@ -74,7 +74,7 @@ def to_review(say: Words, rows: Sequence[tuple[Job, str, Result]]) -> str:
         return ""
     body = "".join(
         f'<tr><td><a href="{escape(job_url(say.language, job))}">{escape(job.label)}</a></td>'
-        f"<td>{escape(headline)}</td><td>{whole(say, result)}</td>"
+        f"<td>{escape(headline)}</td><td>{whole(say, job.id, result.payload, result.reviews)}</td>"
         f"<td>{time_of(job.created_at)}</td></tr>"
         for job, headline, result in rows
     )
