@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmapp import __version__
-from mmapp.cli import doctor, evaluate, failures, jobs, results, review, roles, tasks
+from mmapp.cli import calibrate, doctor, evaluate, failures, jobs, results, review, roles, tasks
 
 app = typer.Typer(
     name="mmapp",
@@ -31,6 +31,7 @@ app.command()(results.results)
 app.command()(results.export)
 app.command()(review.review)
 app.add_typer(review.app, name="reviews")
+app.command()(calibrate.calibrate)
 app.command()(evaluate.evaluate)
 
 

@@ -130,7 +130,7 @@ def export(
 ) -> int:
     """Write every review to stdout, newest first, with what the model said."""
     with open_jobs(read_settings()) as jobs:
-        rows = map(_as_json, _all(jobs))
+        rows = map(_as_json, every_review(jobs))
         if form is Form.JSONL:
             for row in rows:
                 sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -144,7 +144,8 @@ def export(
     return 0
 
 
-def _all(jobs: Jobs) -> Iterator[ReviewRow]:
+def every_review(jobs: Jobs) -> Iterator[ReviewRow]:
+    """Newest first."""
     for offset in itertools.count(0, CHUNK):
         rows = jobs.reviews(CHUNK, offset)
         yield from rows
