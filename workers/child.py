@@ -18,6 +18,7 @@ import torch
 import model
 from mmapp import calibrations
 from mmapp.config import Settings
+from mmapp.errors import CheckpointProblem
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
@@ -78,7 +79,11 @@ class Child:
 
     def _calibrate(self) -> None:
         """Before each job: what people's reviews have fitted since counts from here on."""
-        stored = calibrations.read(self._jobs.settings.data_dir, self._engine.weights_sha256)
+        try:
+            stored = calibrations.read(self._jobs.settings.data_dir, self._engine.weights_sha256)
+        except CheckpointProblem as problem:
+            log.warning("the calibration stays as it was", reason=str(problem))
+            return
         self._engine.profile = calibrations.applied(self._engine.profile, stored)
 
     def _file_readings(self) -> None:
