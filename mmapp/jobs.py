@@ -54,8 +54,10 @@ from mmapp.storage import Blobs
 from mmapp.types import (
     AskParams,
     Batch,
+    CompareParams,
     Document,
     Engine,
+    ExtractParams,
     Job,
     Listing,
     MediaType,
@@ -73,7 +75,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmapp.documents import Reader
-    from mmapp.tasks import DocumentInput, ListingInput
+    from mmapp.tasks import DocumentInput, Inputs
 
 __all__ = [
     "Attempt",
@@ -300,6 +302,10 @@ class Jobs:
             return _check_listing(repository, params, self.settings.max_photos)
         if task is TaskName.ASK and isinstance(params, AskParams):
             return _check_ask(repository, params)
+        if task is TaskName.EXTRACT and isinstance(params, ExtractParams):
+            return _check_extract(repository, params)
+        if task is TaskName.COMPARE and isinstance(params, CompareParams):
+            return _check_compare(repository, params)
         raise BadInput(f"{task} can't be done with {type(params).__name__}")
 
     def _place(self, repository: Repository, new: NewJob) -> bool:
@@ -487,7 +493,7 @@ class Jobs:
             raise NotPossible(
                 f"The result of job {job_id} quotes no page; export it as Markdown or JSON"
             )
-        document = self.document(result.payload["document"]["sha256"])
+        document = self.document(exports.marked_document(result))
         if document.media_type is not MediaType.PDF or document.encrypted:
             kind = "encrypted" if document.encrypted else f"{document.media_type}, no PDF"
             raise NotPossible(f"{document.name} is {kind}; export its result as Markdown or JSON")
@@ -615,11 +621,12 @@ class Jobs:
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
         durations_s = {"queued": attempt.queued_s, "total": time.monotonic() - start}
+        maker = records.maker(job.task, engine)
         key = records.run_key(
             job.task,
             job.params,
-            engine.weights_sha256,
-            engine.profile,
+            maker.weights_sha256,
+            maker.profile,
             usage["prompt_sha256"],
             version,
         )
@@ -628,20 +635,27 @@ class Jobs:
             schema_version=version,
             run_key=key,
             payload=payload,
-            record=records.record(job, engine, attempt.worker, usage, durations_s, version),
+            record=records.record(job, maker, attempt.worker, usage, durations_s, version),
             headline=records.headline(job.task, payload),
             words=records.words(payload),
         )
 
-    def _inputs(self, params: Params) -> DocumentInput | ListingInput:
-        from mmapp.tasks import DocumentInput, ListingInput
+    def _inputs(self, params: Params) -> Inputs:
+        from mmapp.tasks import ListingInput, VersionsInput
 
         if isinstance(params, Listing):
             return ListingInput(params, tuple(self._picture(sha, 1) for sha in params.photos))
-        document = self.document(params.document)
+        if isinstance(params, CompareParams):
+            return VersionsInput(self._read_document(params.old), self._read_document(params.new))
+        return self._read_document(params.document)
+
+    def _read_document(self, sha256: str) -> DocumentInput:
+        from mmapp.tasks import DocumentInput
+
+        document = self.document(sha256)
         return DocumentInput(
             document,
-            tuple(self.pages(params.document)),
+            tuple(self.pages(sha256)),
             None
             if document.media_type.is_text
             else lambda number: self._picture(document.sha256, number),
@@ -834,6 +848,19 @@ def _check_ask(repository: Repository, params: AskParams) -> str:
     return f"{name}: {question[: records.HEADLINE]}"
 
 
+def _check_extract(repository: Repository, params: ExtractParams) -> str:
+    from mmapp.tasks.extract import check_fields
+
+    check_fields(params.fields)
+    name = _readable(repository, params.document).name
+    return f"{name}: {', '.join(params.fields)}"[: records.HEADLINE] if params.fields else name
+
+
+def _check_compare(repository: Repository, params: CompareParams) -> str:
+    old, new = (_readable(repository, sha256).name for sha256 in (params.old, params.new))
+    return f"{old} → {new}"
+
+
 def _readable(repository: Repository, sha256: str) -> Document:
     """The document, which has words to read."""
     document = _found(repository.document(sha256), "document", sha256)
@@ -863,19 +890,16 @@ def _check_listing(repository: Repository, listing: Listing, max_photos: int) ->
 def _run_key(
     task: TaskName, params: Mapping[str, Any], checkpoint: checkpoints.Checkpoint | None
 ) -> str | None:
-    if checkpoint is None:
-        return None
     from mmapp import tasks
     from mmapp.tasks.prompts import prompt_sha256
 
-    return records.run_key(
-        task,
-        params,
-        checkpoint.weights_sha256,
-        checkpoint.profile,
-        prompt_sha256(),
-        tasks.schema_version(task),
-    )
+    version = tasks.schema_version(task)
+    if task in records.WITHOUT_MODEL:
+        return records.run_key(task, params, "", {}, "", version)
+    if checkpoint is None:
+        return None
+    weights, profile = checkpoint.weights_sha256, checkpoint.profile
+    return records.run_key(task, params, weights, profile, prompt_sha256(), version)
 
 
 def _filters(
