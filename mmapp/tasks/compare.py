@@ -130,12 +130,13 @@ class _Version:
         self.pages = pages_with_words(inputs)
         self.coverage = coverage(inputs, self.pages, report)
         self.units: list[Unit] = []
+        self._by_number = {page.page.number: page for page in self.pages}
+        self._texts = {page.page.number: page.text for page in self.pages}
 
     def cut(self, broken: _Broken) -> None:
-        texts = {page.page.number: page.text for page in self.pages}
         for number, paragraph in enumerate(paragraphs(self.pages, with_source=True)):
-            for sentence in sentences_of(paragraph, texts):
-                tokens = tuple(_tokens(sentence, texts, broken))
+            for sentence in sentences_of(paragraph, self._texts):
+                tokens = tuple(_tokens(sentence, self._texts, broken))
                 if tokens:
                     self.units.append(Unit(sentence, number, tokens))
 
@@ -143,27 +144,29 @@ class _Version:
         """The words of these units with their evidence and what differs in them; None: no units."""
         if not numbers:
             return None
-        texts = {page.page.number: page.text for page in self.pages}
         spans: list[Span] = []
         for number in numbers:
             for span in self.units[number].sentence.spans:
-                extend(spans, span, texts[span.page])
-        quotes = [texts[span.page][span.start : span.end] for span in spans]
-        told = proved(Sentence(joined(quotes), tuple(spans)), self.pages)
+                extend(spans, span, self._texts[span.page])
+        quotes = [self._texts[span.page][span.start : span.end] for span in spans]
+        on_pages = [self._by_number[number] for number in {span.page for span in spans}]
+        told = proved(Sentence(joined(quotes), tuple(spans)), on_pages)
         return {**told, "differs": self._differs(spans, quotes, differs)}
 
     def _differs(
         self, spans: Sequence[Span], quotes: Sequence[str], tokens: Sequence[Token]
     ) -> list[dict[str, Any]]:
         """Runs of tokens as parts of the joined quotes, with the boxes of each."""
-        by_number = {page.page.number: page for page in self.pages}
         offsets = _offsets(quotes)
+        runs: list[Span] = []
+        for place in (place for token in tokens for place in token.places):
+            extend(runs, place, self._texts[place.page])
         found = []
-        for run in _runs((place for token in tokens for place in token.places), by_number):
+        for run in runs:
             for span, offset in zip(spans, offsets, strict=True):
                 if span.page == run.page and span.start <= run.start and run.end <= span.end:
                     start = offset + run.start - span.start
-                    boxes = by_number[run.page].boxes_of(run.start, run.end)
+                    boxes = self._by_number[run.page].boxes_of(run.start, run.end)
                     found.append(
                         {
                             "start": start,
@@ -174,14 +177,6 @@ class _Version:
                     )
                     break
         return found
-
-
-def _runs(places: Iterable[Span], pages: dict[int, PageText]) -> list[Span]:
-    """Neighbours with at most a blank between them, as one."""
-    found: list[Span] = []
-    for place in places:
-        extend(found, place, pages[place.page].text)
-    return found
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -331,27 +326,29 @@ def _with_moves(changes: Iterable[Change], old: _Version, new: _Version) -> list
         if change.kind == "removed" and _words(old.units[change.old[0]]) >= FEWEST_MOVED:
             left.setdefault(old.units[change.old[0]].key, []).append(change)
     gone: set[int] = set()
+    last = -1
     for change in found:
-        if change.kind != "added":
-            continue
-        same = left.get(new.units[change.new[0]].key)
+        same = left.get(new.units[change.new[0]].key) if change.kind == "added" else None
         if same:
-            origin = same.pop(0)
+            # Of equal sentences the one behind the last that moved: they moved together.
+            origin = next((one for one in same if one.old[0] == last + 1), same[0])
+            same.remove(origin)
+            last = origin.old[0]
             change.kind, change.old = "moved", origin.old
             gone.add(id(origin))
     return [change for change in found if id(change) not in gone]
 
 
 def _grouped(changes: Iterable[Change], old: _Version, new: _Version) -> list[Change]:
-    """Neighbouring sentences of one paragraph that share a fate are one change."""
+    """Neighbours that moved together are one change, and of one paragraph, that came or went."""
     found: list[Change] = []
     for change in changes:
         last = found[-1] if found else None
         if (
             last
             and change.kind == last.kind != "changed"
-            and _goes_on(last.old, change.old, old.units)
-            and _goes_on(last.new, change.new, new.units)
+            and _goes_on(last.old, change.old, old.units, within=change.kind != "moved")
+            and _goes_on(last.new, change.new, new.units, within=change.kind != "moved")
         ):
             last.old += change.old
             last.new += change.new
@@ -360,8 +357,11 @@ def _grouped(changes: Iterable[Change], old: _Version, new: _Version) -> list[Ch
     return found
 
 
-def _goes_on(before: Sequence[int], after: Sequence[int], units: Sequence[Unit]) -> bool:
+def _goes_on(
+    before: Sequence[int], after: Sequence[int], units: Sequence[Unit], *, within: bool
+) -> bool:
+    """Whether the one unit stands right behind the others; `within`: in their paragraph."""
     if not before or not after:
         return not before and not after
-    is_next = after[0] == before[-1] + 1
-    return is_next and units[after[0]].paragraph == units[before[-1]].paragraph
+    is_same = units[after[0]].paragraph == units[before[-1]].paragraph
+    return after[0] == before[-1] + 1 and (is_same or not within)

@@ -4,10 +4,12 @@ Three ways lead to a value, and each value says which one found it:
 
 - `pattern`: the words have the form of the field's kind (`patterns`): all dates, all amounts.
 - `label`: the field's name stands before it, as in a form or a table (`labels`).
+- `name nearby`: the field's name speaks of a kind ("delivery date"), and its own words ("delivery")
+  stand in one sentence with a value of that kind; of several the nearest.
 - `model`: the passage that the model takes for the answer to "What is FIELD?", asked and calibrated
   as in `ask`, with the probability; the whole passage is the value. Where the field's name speaks
-  of a kind ("delivery date"), the words of that kind in the passage are the value, found by `model
-  and pattern`, and a passage without such words is none.
+  of a kind, the words of that kind in the passage are the value, found by `model and pattern`, and
+  a passage without such words is none.
 
 Fields of a whole kind ("dates", "金额") are left to patterns; all others are looked for by label
 and asked of the model, whose passages count from the checkpoint's threshold on. All fields are
@@ -18,6 +20,7 @@ document without words (`NoText`) and names that are none (`BadInput`). Called b
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,9 +33,9 @@ from mmapp.tasks import prompts
 from mmapp.tasks.ask import Calibration, closest_to, is_trained, middles, sigmoid
 from mmapp.tasks.inputs import DocumentInput
 from mmapp.tasks.labels import labelled
-from mmapp.tasks.paragraphs import Span
+from mmapp.tasks.paragraphs import Span, paragraphs
 from mmapp.tasks.passages import passages
-from mmapp.tasks.patterns import Kind, is_all_of_kind, kind_of, matches
+from mmapp.tasks.patterns import Kind, is_all_of_kind, kind_of, matches, own_words
 from mmapp.tasks.reading import (
     Purpose,
     Question,
@@ -43,7 +46,7 @@ from mmapp.tasks.reading import (
     pages_with_words,
     proved,
 )
-from mmapp.tasks.sentences import Sentence, is_chinese
+from mmapp.tasks.sentences import Sentence, is_chinese, sentences_of
 from mmapp.types import Engine, ExtractParams, ReportProgress
 from model.lexical import Lexical
 
@@ -86,6 +89,7 @@ PARTY_LABELS = (
 class FoundBy(StrEnum):
     PATTERN = "pattern"
     LABEL = "label"
+    NEARBY = "name nearby"
     MODEL = "model"
     MODEL_AND_PATTERN = "model and pattern"
 
@@ -181,11 +185,41 @@ def _found_by_code(one: _Field, pages: Sequence[PageText]) -> Iterator[_Value]:
         words = texts[span.page][span.start : span.end]
         normal = _normal(one.kind, words)
         yield _Value([Sentence(words, (span,))], FoundBy.LABEL, normal, label=label)
-    if one.kind is not None and not one.question:
+    if one.kind is not None and one.question:
+        yield from _nearby(one.name, one.kind, pages)
+    elif one.kind is not None:
         for page in pages:
             whole = Span(page.page.number, 0, len(page.text))
             for place, normal in _of_kind(one.kind, whole, page.text):
                 yield _Value([place], FoundBy.PATTERN, normal)
+
+
+def _nearby(name: str, kind: Kind, pages: Sequence[PageText]) -> Iterator[_Value]:
+    """Of each sentence with the field's own words, the value of its kind that stands nearest."""
+    texts = {page.page.number: page.text for page in pages}
+    words = [_word(word) for word in own_words(name)]
+    for paragraph in paragraphs(pages, with_source=True):
+        for span in (span for one in sentences_of(paragraph, texts) for span in one.spans):
+            said = texts[span.page][span.start : span.end]
+            found = [word.search(said) for word in words]
+            if not all(found):
+                continue
+            after = span.start + max(match.end() for match in found if match)
+            values = list(_of_kind(kind, span, texts[span.page]))
+            if values:
+                place, normal = min(values, key=lambda value: _distance(value[0], after))
+                yield _Value([place], FoundBy.NEARBY, normal)
+
+
+def _word(word: str) -> re.Pattern[str]:
+    """The word as it may stand in a sentence; English ones with any ending."""
+    return re.compile(rf"\b{re.escape(word)}" if word.isascii() else re.escape(word), re.IGNORECASE)
+
+
+def _distance(value: Sentence, after: int) -> int:
+    """Characters from `after` to the value; what stands before counts twice as far."""
+    start, end = value.spans[0].start, value.spans[0].end
+    return start - after if start >= after else 2 * (after - end)
 
 
 def _of_kind(kind: Kind, span: Span, text: str) -> Iterator[tuple[Sentence, str]]:

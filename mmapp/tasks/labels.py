@@ -1,8 +1,9 @@
 """Values that stand behind their label: `Buyer: Acme Ltd`, `甲方（出租方）：张三`, a table's row.
 
-A label begins its line, its row's cell or a sentence, and a colon, an equals sign or a bar parts it
-from the value, which goes to the line's end or to the next cell or clause. A label alone on its
-line has its value on the next. Nothing is understood: a line `Date: see below` gives `see below`.
+A label begins its line, its row's cell or a clause, or stands in brackets there; a colon, an equals
+sign or a bar parts it from the value, which goes to the line's end or to the next cell or clause. A
+label alone on its line has its value on the next. Nothing is understood: `Date: see below` gives
+`see below`.
 Refuses nothing; called by `extract`.
 """
 
@@ -15,8 +16,11 @@ from mmapp.documents.quotes import PageText, PlacedLine
 from mmapp.tasks.paragraphs import CJK, Span
 
 #: What may stand before a label on its line.
-_BEFORE = r"(?:^|[|;；。，,、\t])\s*(?:[-*•·]\s+|\(?\w{1,2}[.)、]\s*|\*{1,2})?"
-_AFTER = r"\s*(?:[（(][^)）]{0,40}[)）])?\s*\*{0,2}\s*[:：=|]\s*\*{0,2}\s*"
+_BEFORE = (
+    r"(?:^|[|;；。，,、\t])\s*(?:[-*•·]\s+|\(?\w{1,2}[.)、]\s*|\*{1,2})?"
+    r"(?:[^\s:：（(]{1,20}\s?[（(](?:the\s)?[\"“]?)?"
+)
+_AFTER = r"[\"”]?[)）]?\s*(?:[（(][^)）]{0,40}[)）])?\s*\*{0,2}\s*[:：=|]\s*\*{0,2}\s*"
 #: Where a value ends within its line.
 _END = re.compile(r"\s*(?:[|；;。]|(?<=\S)\s(?=[^\s:：]{1,12}[:：]\s))")
 _IS_LABEL = re.compile(r"[^:：]{1,40}[:：]\s*$")

@@ -60,8 +60,12 @@ def _chinese(text: str) -> float | None:
             # 十五 is 15: no digit before ten is one.
             section += (digit or 1) * _UNITS[character]
             digit = 0
+        elif _MYRIADS[character] == 10_000:
+            total += (section + digit) * 10_000
+            section = digit = 0
         else:
-            total = (total + section + digit) * _MYRIADS[character]
+            # All before 亿 counts: 一万亿 is a million millions.
+            total = (total + section + digit) * 100_000_000
             section = digit = 0
     return float(total + section + digit)
 

@@ -75,9 +75,30 @@ def kind_of(field: str) -> Kind | None:
 def is_all_of_kind(field: str) -> bool:
     """Whether a field asks for every value of its kind: `dates`, `金额`."""
     name = field.strip().casefold()
-    return any(name.removesuffix("s") in words or name in words for words in _NAMES.values())
+    return name in _WHOLE or name.removesuffix("s") in _WHOLE
 
 
+def own_words(field: str) -> list[str]:
+    """What a field's name says beside its kind: `delivery` of `delivery date`, 交货 of 交货日期.
+
+    All of its words where it says nothing else: `deposit`.
+    """
+    name = field.casefold()
+    kinds = sorted((word for words in _NAMES.values() for word in words), key=len, reverse=True)
+    if not name.isascii():
+        kind = next((kind for kind in kinds if name.endswith(kind)), "")
+        rest = name.removesuffix(kind).strip()
+        # One character says little: 月 of 月租金 stands in every date.
+        return [rest] if len(rest) > 1 else [one for one in (rest, kind) if one]
+    words = [word for word in re.findall(r"[a-z0-9-]+", name) if word not in ("of", "the")]
+    return [word for word in words if word.removesuffix("s") not in kinds] or words
+
+
+#: Names of fields that ask for all values of a kind.
+_WHOLE = (
+    *("date", "amount", "percentage", "email", "e-mail", "phone", "number", "reference", "term"),
+    *("日期", "金额", "百分比", "比例", "邮箱", "电子邮件", "电话", "编号", "号码", "期限"),
+)
 #: Words of fields' names.
 _NAMES: dict[Kind, tuple[str, ...]] = {
     Kind.EMAIL: ("email", "e-mail", "邮箱", "电子邮件", "邮件地址"),
