@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from mmapp.api import PAGE_OF
 from mmapp.errors import MmappError
 from mmapp.jobs import ResultRow
 from mmapp.types import Job, Status, TaskName
@@ -151,5 +152,5 @@ class JobView:
         return render.notice(self.site.say("no_worker"), "quiet")
 
     def _recent(self, recent: list[tuple[Job, str]]) -> str:
-        say, page = self.site.say, render.PAGE_OF[self.tasks[0]]
+        say, page = self.site.say, PAGE_OF[self.tasks[0]]
         return render.recent(say, say(f"recent_{page}"), say(f"{page}_empty"), recent)

@@ -155,7 +155,8 @@ def _rows(say: Words, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             head, number = "", number + 1
         more = one["found"] - len(one["values"])
         if more > 0:
-            yield f"<tr><td></td><td>{escape(say('more_values', count=f'{more:,}'))}</td><td></td></tr>"
+            words = escape(say("more_values", count=f"{more:,}"))
+            yield f"<tr><td></td><td>{words}</td><td></td></tr>"
 
 
 def _value(say: Words, number: int, value: Mapping[str, Any]) -> str:

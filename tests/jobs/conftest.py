@@ -94,7 +94,7 @@ def add_text(jobs: Jobs) -> AddText:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         document = Document(sha256, name, MediaType.TEXT, len(text), 1)
         with jobs._database.transaction() as repository:
-            repository.add_document(document, [text_page(1, text)], [])
+            repository.documents.add(document, [text_page(1, text)], [])
         return document
 
     return add
@@ -110,7 +110,7 @@ def add_photo(jobs: Jobs) -> AddPhoto:
         sha256 = jobs._blobs.put(data)
         document = Document(sha256, f"{colour}.png", MediaType.PNG, len(data), 1)
         with jobs._database.transaction() as repository:
-            repository.add_document(document, [Page(1, 8, 8)], [sha256])
+            repository.documents.add(document, [Page(1, 8, 8)], [sha256])
         return document
 
     return add

@@ -90,7 +90,8 @@ def test_an_unknown_batch_is_refused(jobs: Jobs) -> None:
 def test_after_a_crash_the_same_table_goes_on_and_checks_no_row_twice(
     jobs: Jobs, add_text: AddText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmapp.jobs.BATCH_CHUNK", 2)
+    monkeypatch.setattr("mmapp.jobs.submitting.BATCH_CHUNK", 2)
+    monkeypatch.setattr("mmapp.jobs.verbs.ROWS_AT_ONCE", 2)
     given = list(rows(add_text, 5))
 
     def crashing() -> Iterator[BatchRow]:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmapp import jobs as jobs_module
 from mmapp.config import Settings
 from mmapp.errors import DatabaseNotReady, JobCancelled, LeaseLost, NotFound
-from mmapp.jobs import Attempt, Jobs
+from mmapp.jobs import Attempt, Jobs, progress
+from mmapp.jobs.progress import Reporter
 from mmapp.types import Job, Listing, Progress, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, engine
@@ -26,7 +26,7 @@ def job(jobs: Jobs, add_text: AddText) -> Job:
 def expire(jobs: Jobs, attempt: Attempt) -> None:
     """Lets the lease run out now."""
     with jobs._database.transaction() as repository:
-        repository.renew(attempt.job.id, attempt.number, Progress("reading"), -1.0)
+        repository.attempts.renew(attempt.job.id, attempt.number, Progress("reading"), -1.0)
 
 
 def taken(jobs: Jobs, job_id: str, worker: str = "w1") -> Attempt:
@@ -136,7 +136,7 @@ def test_a_worker_that_was_overtaken_stores_nothing(jobs: Jobs, job: Job) -> Non
 def held(jobs: Jobs, job: Job) -> Attempt:
     """The attempt that runs now."""
     with jobs._database.snapshot() as repository:
-        found = repository.held_job(job.id)
+        found = repository.attempts.held(job.id)
     return Attempt(job, found.attempt, found.worker, 0.0)
 
 
@@ -166,7 +166,7 @@ def test_a_heartbeat_does_not_keep_what_its_worker_no_longer_runs(jobs: Jobs, jo
 def test_cancel_stops_a_running_job_at_its_next_report(
     jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "PROGRESS_PERIOD_S", 0.0)
+    monkeypatch.setattr(progress, "PERIOD_S", 0.0)
     asked = 0
 
     def rule(*_: object) -> float:
@@ -216,7 +216,8 @@ def test_progress_has_the_time_left_at_the_pace_of_its_phase(
 ) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    report = jobs_module._Reporter(jobs, taken(jobs, job.id))
+    attempt = taken(jobs, job.id)
+    report = Reporter(lambda progress: jobs.renew(attempt, progress), limit_s=60.0)
     seen = []
     for seconds, done in [(0.0, 0), (2.0, 10), (2.2, 11), (10.0, 50), (20.0, 100)]:
         clock[0] = 100.0 + seconds

@@ -1,0 +1,113 @@
+"""Documents: their pages' lines, hidden words and pictures as rows. Called by `Repository`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from mmapp.db.tables import documents, pages
+from mmapp.db.transaction import CHUNK, Transaction, columns
+from mmapp.types import Document, HiddenText, Hiding, Line, Page
+
+
+class StoredDocuments:
+    """Documents and their pages, as they were read; the bytes are blobs."""
+
+    def __init__(self, sql: Transaction) -> None:
+        self._sql = sql
+
+    def add(self, document: Document, pages_: Sequence[Page], images: Sequence[str]) -> None:
+        """Stores a document and its pages once; `images` are blobs of page pictures, or empty."""
+        values = {**columns(document), "created_at": self._sql.moment()}
+        if not self._sql.insert_once(documents, values):
+            return
+        for start in range(0, len(pages_), CHUNK):
+            self._sql.execute(
+                insert(pages),
+                [
+                    _page_values(document.sha256, page, images)
+                    for page in pages_[start : start + CHUNK]
+                ],
+            )
+
+    def find(self, sha256: str) -> Document | None:
+        row = self._sql.one(select(documents).where(documents.c.sha256 == sha256))
+        return None if row is None else _document(row)
+
+    def find_many(self, sha256s: Sequence[str]) -> dict[str, Document]:
+        rows = self._sql.execute(
+            select(documents).where(documents.c.sha256.in_(sorted(set(sha256s))))
+        )
+        return {row.sha256: _document(row) for row in rows}
+
+    def characters(self, sha256: str) -> int:
+        """How many characters of text the document has."""
+        query = select(func.coalesce(func.sum(pages.c.characters), 0)).where(
+            pages.c.document_sha256 == sha256
+        )
+        return int(self._sql.execute(query).scalar_one())
+
+    def pages(self, sha256: str) -> list[Page]:
+        rows = self._sql.execute(
+            select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
+        )
+        return [_page(row) for row in rows]
+
+    def page_image(self, sha256: str, number: int) -> str | None:
+        query = select(pages.c.image_sha256).where(
+            pages.c.document_sha256 == sha256, pages.c.number == number
+        )
+        image: str | None = self._sql.execute(query).scalar()
+        return image
+
+    def set_page_image(self, sha256: str, number: int, image: str) -> None:
+        self._sql.execute(
+            update(pages)
+            .where(pages.c.document_sha256 == sha256, pages.c.number == number)
+            .values(image_sha256=image)
+        )
+
+
+def _document(row: Row[Any]) -> Document:
+    return Document(
+        sha256=row.sha256,
+        name=row.name,
+        media_type=row.media_type,
+        size_bytes=row.size_bytes,
+        page_count=row.page_count,
+        encrypted=row.encrypted,
+    )
+
+
+def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, Any]:
+    return {
+        "document_sha256": sha256,
+        "number": page.number,
+        "width": page.width,
+        "height": page.height,
+        "rotation": page.rotation,
+        "lines": [[line.text, line.box, line.edges, line.block] for line in page.lines],
+        "hidden": [[one.text, one.why, one.box] for one in page.hidden],
+        "characters": sum(len(line.text) for line in page.lines),
+        "error": page.error,
+        "image_sha256": images[page.number - 1] if images else None,
+    }
+
+
+def _page(row: Row[Any]) -> Page:
+    return Page(
+        number=row.number,
+        width=row.width,
+        height=row.height,
+        lines=tuple(
+            Line(words, None if box is None else tuple(box), tuple(edges), block)
+            for words, box, edges, block in row.lines
+        ),
+        hidden=tuple(
+            HiddenText(words, Hiding(why), tuple(box)) for words, why, box in row.hidden or ()
+        ),
+        error=row.error,
+        rotation=row.rotation,
+    )

@@ -1,0 +1,65 @@
+"""Messages: which waiting jobs were given to the broker, and when. Called by `Repository`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+
+from mmapp.db.tables import jobs
+from mmapp.db.transaction import CHUNK, Transaction
+from mmapp.types import Priority, Status
+
+
+class StoredMessages:
+    """Which waiting jobs the broker has been told about."""
+
+    def __init__(self, sql: Transaction) -> None:
+        self._sql = sql
+
+    def count_unsent(self) -> int:
+        """Queued jobs whose id has to be given to the broker."""
+        query = select(func.count()).where(_waiting(), jobs.c.sent_at.is_(None))
+        return int(self._sql.execute(query).scalar_one())
+
+    def count_sent(self, age_s: float) -> int:
+        """Queued jobs whose id the broker should hold since `age_s` or longer."""
+        query = select(func.count()).where(_waiting(), jobs.c.sent_at <= self._sql.moment(-age_s))
+        return int(self._sql.execute(query).scalar_one())
+
+    def take_unsent(self, limit: int) -> list[tuple[str, Priority]]:
+        """Takes over the sending of queued jobs that were never sent."""
+        return self._mark_sent(jobs.c.sent_at.is_(None), limit)
+
+    def take_lost(self, age_s: float, limit: int) -> list[tuple[str, Priority]]:
+        """Takes over the sending of those that were sent longest ago."""
+        return self._mark_sent(jobs.c.sent_at <= self._sql.moment(-age_s), limit)
+
+    def _mark_sent(self, condition: ColumnElement[bool], limit: int) -> list[tuple[str, Priority]]:
+        chosen = (
+            select(jobs.c.id)
+            .where(_waiting(), condition)
+            .order_by((jobs.c.priority == Priority.INTERACTIVE).desc(), jobs.c.id)
+            .limit(limit)
+        )
+        marked = self._sql.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(chosen), _waiting(), condition)
+            .values(sent_at=self._sql.moment())
+            .returning(jobs.c.id, jobs.c.priority)
+        )
+        return sorted((row.id, row.priority) for row in marked)
+
+    def mark_unsent(self, job_ids: Sequence[str]) -> None:
+        """The broker did not take them: the next sweep tries again."""
+        for start in range(0, len(job_ids), CHUNK):
+            self._sql.execute(
+                update(jobs)
+                .where(jobs.c.id.in_(job_ids[start : start + CHUNK]), _waiting())
+                .values(sent_at=None)
+            )
+
+
+def _waiting() -> ColumnElement[bool]:
+    """Jobs that some worker has to be told about."""
+    return and_(jobs.c.status == Status.QUEUED, jobs.c.follows.is_(None))

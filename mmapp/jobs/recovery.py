@@ -1,0 +1,84 @@
+"""Recovery: jobs whose worker is gone are queued again, or fail after their last attempt.
+
+A worker is gone when its process on this machine has ended, or when its lease has run out. Called
+by the sweeper, by whoever stops workers on purpose, and by a worker that is told of a held job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from mmapp.db import Database
+from mmapp.db.attempts import Held
+from mmapp.logs import get_logger
+
+#: A worker of another machine that was silent for so long is taken off the list.
+FORGET_WORKER = timedelta(days=1)
+
+log = get_logger(__name__)
+
+
+class Recovery:
+    """Frees what lost workers left."""
+
+    def __init__(self, database: Database, max_attempts: int) -> None:
+        self._database = database
+        self._max_attempts = max_attempts
+
+    def free_lost(self, *, forgiven: bool = False) -> int:
+        """Frees all jobs of lost workers; how many. `forgiven`: their attempts do not count."""
+        held = self._lost()
+        for lost in held:
+            self._free(lost, forgiven=forgiven)
+        return len(held)
+
+    def free_if_holder_died(self, job_id: str) -> bool:
+        """Frees one job, if the process that runs it has ended; whether it did."""
+        with self._database.snapshot() as repository:
+            held = repository.attempts.held(job_id)
+            dead = [info.name for info in repository.workers.all() if info.process.is_dead]
+        if held is None or held.worker not in dead:
+            return False
+        self._free(held, forgiven=False)
+        return True
+
+    def forget_workers(self) -> None:
+        """Takes workers off the list that are dead or were silent for long."""
+        with self._database.snapshot() as repository:
+            now = repository.now()
+            gone = [
+                worker.name
+                for worker in repository.workers.all()
+                if (worker.process.is_dead and not worker.error)
+                or now - worker.last_seen > FORGET_WORKER
+            ]
+        if gone:
+            with self._database.transaction() as repository:
+                repository.workers.forget(gone)
+
+    def _lost(self) -> Sequence[Held]:
+        with self._database.snapshot() as repository:
+            dead = [info.name for info in repository.workers.all() if info.process.is_dead]
+            held = repository.attempts.expired() + repository.attempts.held_by(dead)
+        return list({lost.job_id: lost for lost in held}.values())
+
+    def _free(self, lost: Held, *, forgiven: bool) -> None:
+        log.warning("worker lost", job_id=lost.job_id, worker=lost.worker, attempt=lost.attempt)
+        with self._database.transaction() as repository:
+            attempts = repository.attempts
+            if repository.jobs.is_cancel_requested(lost.job_id):
+                attempts.end_cancelled(lost.job_id, lost.attempt)
+            elif lost.used >= self._max_attempts and not forgiven:
+                attempts.fail(lost.job_id, lost.attempt, _worker_died(lost), "worker_lost")
+            else:
+                attempts.put_back(lost.job_id, lost.attempt, forgiven=forgiven)
+
+
+def _worker_died(lost: Held) -> str:
+    doing = lost.progress.phase or "starting on"
+    times = "once" if lost.used == 1 else f"{lost.used} times"
+    return (
+        f"The worker died {times} while {doing} “{lost.label}”; it may need more memory than"
+        f" there is. See worker.log, then run `mmapp jobs retry {lost.job_id}`"
+    )

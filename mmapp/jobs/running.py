@@ -1,0 +1,236 @@
+"""Running: a worker takes a job, works with no transaction open, and ends it if it still holds it.
+
+Called by the verbs for a worker's process, which runs one job at a time; its heartbeat's thread
+renews the lease meanwhile. Every write names the attempt, so whoever was overtaken writes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from mmapp import records
+from mmapp.config import Settings
+from mmapp.db import Database
+from mmapp.db.attempts import NewResult
+from mmapp.db.repository import Repository
+from mmapp.errors import DatabaseNotReady, JobCancelled, JobFailed, LeaseLost, MmappError
+from mmapp.jobs.found import found
+from mmapp.jobs.library import Library
+from mmapp.jobs.outbox import Outbox
+from mmapp.jobs.progress import Reporter
+from mmapp.jobs.recovery import Recovery
+from mmapp.logs import get_logger
+from mmapp.types import CompareParams, Engine, Job, Listing, Params, Progress, Status
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmapp.tasks import DocumentInput, Inputs
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The right to run a job, until somebody else gets the next one."""
+
+    job: Job
+    number: int
+    worker: str
+    #: How long the job had waited.
+    queued_s: float
+
+
+class Runner:
+    """Takes jobs and runs them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        library: Library,
+        outbox: Outbox,
+        recovery: Recovery,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._library = library
+        self._outbox = outbox
+        self._recovery = recovery
+        #: What `run` is at; the heartbeat's thread reads it.
+        self._running: Attempt | None = None
+
+    def run(self, job_id: str, engine: Engine, worker: str) -> None:
+        """Runs a job to its end, or drops it when there is nothing to take."""
+        with structlog.contextvars.bound_contextvars(job_id=job_id, worker=worker):
+            attempt = self.take(job_id, worker)
+            if attempt is None:
+                log.info("nothing to take")
+                return
+            log.info("taken", task=attempt.job.task, attempt=attempt.number)
+            self._running = attempt
+            try:
+                self._end(attempt, self._outcome(attempt, engine))
+            finally:
+                self._running = None
+
+    def take(self, job_id: str, worker: str) -> Attempt | None:
+        """The right to run a job; None when it is held, ended or unknown."""
+        attempt = self._take(job_id, worker)
+        if attempt is None and self._recovery.free_if_holder_died(job_id):
+            attempt = self._take(job_id, worker)
+        return attempt
+
+    def _take(self, job_id: str, worker: str) -> Attempt | None:
+        settings = self._settings
+        with self._database.transaction() as repository:
+            number = repository.attempts.take(
+                job_id, worker, settings.lease_seconds, settings.max_attempts
+            )
+            if number is None:
+                return None
+            job = found(repository.jobs.find(job_id), "job", job_id)
+            return Attempt(job, number, worker, repository.jobs.queued_s(job_id))
+
+    def _outcome(self, attempt: Attempt, engine: Engine) -> NewResult | MmappError:
+        """What came of the work: a result, or why there is none."""
+        try:
+            return self._work(attempt, engine)
+        except MmappError as error:
+            return error
+        except Exception as error:
+            log.exception("defect")
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            return JobFailed(f"The task stopped on an unforeseen error ({line}); see worker.log")
+
+    def _work(self, attempt: Attempt, engine: Engine) -> NewResult:
+        from mmapp import tasks
+
+        job = attempt.job
+        start = time.monotonic()
+        params = records.params_from_json(job.task, job.params)
+        inputs = self._inputs(params)
+        report = Reporter(
+            lambda progress: self.renew(attempt, progress), self._settings.job_seconds
+        )
+        payload = tasks.run(job.task, engine, inputs, params, report)
+        usage = payload.pop("usage")
+        version = tasks.schema_version(job.task)
+        durations_s = {"queued": attempt.queued_s, "total": time.monotonic() - start}
+        maker = records.maker(job.task, engine)
+        key = records.run_key(
+            job.task,
+            job.params,
+            maker.weights_sha256,
+            maker.profile,
+            usage["prompt_sha256"],
+            version,
+        )
+        return NewResult(
+            task=job.task,
+            schema_version=version,
+            run_key=key,
+            payload=payload,
+            record=records.record(job, maker, attempt.worker, usage, durations_s, version),
+            headline=records.headline(job.task, payload),
+            words=records.words(payload),
+        )
+
+    def _inputs(self, params: Params) -> Inputs:
+        from mmapp.tasks import ListingInput, VersionsInput
+
+        if isinstance(params, Listing):
+            return ListingInput(params, tuple(self._picture(sha, 1) for sha in params.photos))
+        if isinstance(params, CompareParams):
+            return VersionsInput(self._read_document(params.old), self._read_document(params.new))
+        return self._read_document(params.document)
+
+    def _read_document(self, sha256: str) -> DocumentInput:
+        from mmapp.tasks import DocumentInput
+
+        document = self._library.document(sha256)
+        return DocumentInput(
+            document,
+            tuple(self._library.pages(sha256)),
+            None
+            if document.media_type.is_text
+            else lambda number: self._picture(document.sha256, number),
+        )
+
+    def _picture(self, sha256: str, number: int) -> Image:
+        from PIL import Image
+
+        with Image.open(io.BytesIO(self._library.page_image(sha256, number))) as image:
+            return image.convert("RGB")
+
+    def renew(self, attempt: Attempt, progress: Progress) -> None:
+        """Stores progress; raises `JobCancelled` or `LeaseLost` when the work has to stop."""
+        try:
+            with self._database.transaction() as repository:
+                cancel = repository.attempts.renew(
+                    attempt.job.id, attempt.number, progress, self._settings.lease_seconds
+                )
+        except DatabaseNotReady as error:
+            # The lease is long enough for a database that restarts.
+            log.warning("progress not stored", reason=str(error))
+            return
+        if cancel is None:
+            raise LeaseLost(f"Job {attempt.job.id} is run by another attempt now")
+        if cancel:
+            raise JobCancelled(f"Job {attempt.job.id} was cancelled")
+
+    def beat(self, worker: str) -> None:
+        """A worker lives: what this process runs stays its own, however long its steps are."""
+        running = self._running
+        with self._database.transaction() as repository:
+            repository.workers.beat(worker)
+            if running is not None:
+                repository.attempts.renew_lease(
+                    running.job.id, running.number, self._settings.lease_seconds
+                )
+
+    def _end(self, attempt: Attempt, outcome: NewResult | MmappError) -> None:
+        ours = not isinstance(outcome, LeaseLost) and self._write(
+            lambda repository: self._store(repository, attempt, outcome)
+        )
+        if not ours:
+            log.warning("lease lost, nothing stored", attempt=attempt.number)
+            return
+        log.info("ended", outcome=getattr(outcome, "code", Status.SUCCEEDED.value))
+        self._outbox.send_missing()
+
+    def _store(
+        self, repository: Repository, attempt: Attempt, outcome: NewResult | MmappError
+    ) -> bool:
+        """Writes how an attempt ended; False: the job is not ours any more."""
+        job_id, number = attempt.job.id, attempt.number
+        if isinstance(outcome, NewResult):
+            return repository.attempts.succeed(job_id, number, outcome)
+        if isinstance(outcome, JobCancelled):
+            return repository.attempts.end_cancelled(job_id, number)
+        if isinstance(outcome, DatabaseNotReady) and self._may_try_again(repository, job_id):
+            return repository.attempts.put_back(job_id, number, forgiven=False)
+        return repository.attempts.fail(job_id, number, records.plain(str(outcome)), outcome.code)
+
+    def _may_try_again(self, repository: Repository, job_id: str) -> bool:
+        held = repository.attempts.held(job_id)
+        return held is None or held.used < self._settings.max_attempts
+
+    def _write(self, write: Callable[[Repository], T]) -> T:
+        """One transaction that waits, as long as a lease, for a database that restarts."""
+        deadline = time.monotonic() + self._settings.lease_seconds
+        while True:
+            try:
+                with self._database.transaction() as repository:
+                    return write(repository)
+            except DatabaseNotReady:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)

@@ -1,0 +1,181 @@
+"""Submitting: a job or a batch is checked, placed in one transaction, and sent after the commit.
+
+The same work is not done twice: a stored result answers at once, and a run in flight answers all
+who ask meanwhile. Called by the verbs; refuses what `checks` refuses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from mmapp import checkpoints, records
+from mmapp.checkpoints import Checkpoint
+from mmapp.config import Settings
+from mmapp.db import Database
+from mmapp.db.batches import StoredRow
+from mmapp.db.jobs import NewJob
+from mmapp.db.repository import Repository
+from mmapp.errors import CheckpointProblem, MmappError, NotPossible
+from mmapp.ids import new_id
+from mmapp.jobs.checks import check_checkpoint, check_params
+from mmapp.jobs.found import found
+from mmapp.jobs.outbox import Outbox
+from mmapp.types import Job, Params, Priority, Status, TaskName
+
+#: Rows of a batch in one transaction.
+BATCH_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One row of a batch as given: the input's columns, and what to do or why nothing can be."""
+
+    cells: Mapping[str, str]
+    params: Params | None = None
+    error: str = ""
+
+
+class Submitter:
+    """Places jobs where they belong."""
+
+    def __init__(self, settings: Settings, database: Database, outbox: Outbox) -> None:
+        self._settings = settings
+        self._database = database
+        self._outbox = outbox
+
+    def submit(self, task: TaskName, params: Params, priority: Priority, label: str) -> Job:
+        checkpoint = _checkpoint(self._settings)
+        with self._database.transaction() as repository:
+            new = self._new_job(repository, task, params, checkpoint, priority, label)
+            has_to_be_sent = _place(repository, new)
+            job = found(repository.jobs.find(new.id), "job", new.id)
+        if has_to_be_sent:
+            self._outbox.send([(job.id, priority)])
+        return job
+
+    def retry(self, job: Job) -> Job:
+        """Runs a failed or cancelled job again, as if submitted now."""
+        if job.status not in (Status.FAILED, Status.CANCELLED):
+            state = f"has {ended(job)}" if job.status.is_final else f"is {job.status}"
+            raise NotPossible(
+                f"Job {job.id} {state}; only a failed or cancelled job can be retried"
+            )
+        checkpoint = _checkpoint(self._settings)
+        check_checkpoint(job.task, checkpoint)
+        run_key = _run_key(job.task, job.params, checkpoint)
+        with self._database.transaction() as repository:
+            if run_key is not None:
+                repository.jobs.lock_run_key(run_key)
+            has_to_be_sent = repository.jobs.replace(job.id, run_key)
+            placed = found(repository.jobs.find(job.id), "job", job.id)
+        if has_to_be_sent:
+            self._outbox.send([(job.id, job.priority)])
+        return placed
+
+    def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow]) -> str:
+        """Many jobs, read from `rows` as they come; the batch's id."""
+        batch_id = new_id()
+        checkpoint = _checkpoint(self._settings)
+        with self._database.transaction() as repository:
+            repository.batches.add(batch_id, records.plain(name), task)
+        numbered = enumerate(rows)
+        is_up = True
+        while chunk := list(islice(numbered, BATCH_CHUNK)):
+            with self._database.transaction() as repository:
+                to_send = self._place_rows(repository, batch_id, task, chunk, checkpoint)
+                if not is_up:
+                    # No second wait for a broker that is down: the sweeper sends these.
+                    repository.messages.mark_unsent([job_id for job_id, _ in to_send])
+            is_up = is_up and self._outbox.send(to_send)
+        return batch_id
+
+    def _place_rows(
+        self,
+        repository: Repository,
+        batch_id: str,
+        task: TaskName,
+        rows: Sequence[tuple[int, BatchRow]],
+        checkpoint: Checkpoint | None,
+    ) -> list[tuple[str, Priority]]:
+        stored: list[StoredRow] = []
+        to_send: list[tuple[str, Priority]] = []
+        for number, row in rows:
+            job_id, error = None, row.error
+            if row.params is not None and not error:
+                try:
+                    new = self._new_job(
+                        repository, task, row.params, checkpoint, Priority.BATCH, ""
+                    )
+                except MmappError as problem:
+                    error = str(problem)
+                else:
+                    new = dataclasses.replace(new, batch_id=batch_id, batch_row=number)
+                    job_id = new.id
+                    if _place(repository, new):
+                        to_send.append((new.id, Priority.BATCH))
+            if job_id is None:
+                error = records.plain(error) or "The row says nothing to do"
+            stored.append(StoredRow(number, dict(row.cells), job_id, "" if job_id else error))
+        repository.batches.add_rows(batch_id, stored)
+        return to_send
+
+    def _new_job(
+        self,
+        repository: Repository,
+        task: TaskName,
+        params: Params,
+        checkpoint: Checkpoint | None,
+        priority: Priority,
+        label: str,
+    ) -> NewJob:
+        check_checkpoint(task, checkpoint)
+        title = check_params(repository, task, params, self._settings.max_photos)
+        stored = records.params_as_json(params)
+        return NewJob(
+            id=new_id(),
+            task=task,
+            priority=priority,
+            label=records.plain(label or title),
+            params=stored,
+            run_key=_run_key(task, stored, checkpoint),
+        )
+
+
+def _place(repository: Repository, new: NewJob) -> bool:
+    if new.run_key is not None:
+        repository.jobs.lock_run_key(new.run_key)
+    return repository.jobs.place(new)
+
+
+def _checkpoint(settings: Settings) -> Checkpoint | None:
+    """Which weights will answer; None where neither the folder nor a worker tells."""
+    try:
+        return checkpoints.answering(
+            settings.checkpoint, settings.data_dir, settings.engine_url, settings.engine_model
+        )
+    except CheckpointProblem:
+        return None
+
+
+def _run_key(
+    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None
+) -> str | None:
+    from mmapp import tasks
+    from mmapp.tasks.prompts import prompt_sha256
+
+    version = tasks.schema_version(task)
+    if task in records.WITHOUT_MODEL:
+        return records.run_key(task, params, "", {}, "", version)
+    if checkpoint is None:
+        return None
+    weights, profile = checkpoint.weights_sha256, checkpoint.profile
+    return records.run_key(task, params, weights, profile, prompt_sha256(), version)
+
+
+def ended(job: Job) -> str:
+    """How a job ended, behind "has"."""
+    return "been cancelled" if job.status is Status.CANCELLED else str(job.status)
