@@ -25,6 +25,7 @@ _AFTER = r"[\"”]?[)）]?\s*(?:[（(][^)）]{0,40}[)）])?\s*\*{0,2}\s*[:：=|]
 _END = re.compile(r"\s*(?:[|；;。]|(?<=\S)\s(?=[^\s:：]{1,12}[:：]\s))")
 _IS_LABEL = re.compile(r"[^:：]{1,40}[:：]\s*$")
 _EDGES = " \t*_|，,。.；;、"
+_ABBREVIATION = re.compile(r"\b(?:Ltd|Inc|Co|Corp|Bros|Jr|Sr|plc)$")
 #: What fills a form that nobody has filled.
 _BLANK = re.compile(r"[\W_]*")
 
@@ -54,7 +55,10 @@ def _value(page: PageText, placed: PlacedLine, start: int) -> Span | None:
     if _BLANK.fullmatch(value):
         return None
     first = placed.start + start + len(value) - len(value.lstrip(_EDGES))
-    return Span(page.page.number, first, first + len(value.strip(_EDGES)))
+    bare = value.strip(_EDGES)
+    # The dot of "Acme Ltd." belongs to the name.
+    dot = _ABBREVIATION.search(bare) and value.rstrip(" ").endswith(f"{bare}.")
+    return Span(page.page.number, first, first + len(bare) + bool(dot))
 
 
 def _next_line(page: PageText, number: int) -> Span | None:

@@ -56,8 +56,8 @@ def build(demo: gr.Blocks, site: Site) -> None:
 
     @guarded(say)
     def offer(request: gr.Request) -> Any:
-        choices = known_documents(site)
         wanted = query(request, "document")
+        choices = known_documents(site, wanted)
         return gr.update(choices=choices, value=[one for _, one in choices if one == wanted])
 
     @guarded(say)

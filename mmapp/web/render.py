@@ -275,7 +275,9 @@ def quotes(
         f'<div class="two"><section class="summary" aria-label="{escape(say(key))}">'
         f"{body}{hidden_text(say, payload.get('hidden'))}"
         f"{coverage(say, payload['coverage'], proved)}"
-        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}</section>"
+        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}"
+        f'<p><a class="button" href="{escape(url(say.language, "ask", document=document.sha256))}">'
+        f"{escape(say('ask_this'))}</a></p></section>"
         f"{viewer(say, shown, sentences)}</div></article>"
     )
 

@@ -50,9 +50,12 @@ def add_documents(site: Site, paths: Sequence[str], password: str) -> Uploaded:
     return uploaded
 
 
-def known_documents(site: Site) -> list[tuple[str, str]]:
-    """(name, sha256) of the documents that recent jobs were about, newest first."""
-    hashes: dict[str, None] = {}
+def known_documents(site: Site, wanted: str = "") -> list[tuple[str, str]]:
+    """(name, sha256) of the documents that recent jobs were about, newest first.
+
+    `wanted`: the hash of one that is named before these.
+    """
+    hashes: dict[str, None] = {wanted: None} if wanted else {}
     for job in site.jobs.list(limit=RECENT_JOBS):
         if job.task in READING:
             hashes.update(dict.fromkeys(document_hashes(params_from_json(job.task, job.params))))

@@ -154,6 +154,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "known_documents": ("Or documents that were added before", "或选择已添加过的文档"),
     "question": ("Question", "问题"),
     "question_example": ("When does the contract end?", "合同何时到期？"),
+    "ask_this": ("Ask about this document", "就此文档提问"),
     "ask_button": ("Ask", "提问"),
     "fields": (
         "Fields, one on each line; without any: parties, dates, amounts, terms",
