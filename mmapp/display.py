@@ -212,7 +212,7 @@ def _change(change: Mapping[str, Any]) -> Text:
             continue
         pages = ", ".join(str(page) for page in dict.fromkeys(e["page"] for e in side["evidence"]))
         line.append(f"\n{sign} p. {pages}  ", style)
-        if name == "new" and change["kind"] == "moved":
+        if name == "new" and change["kind"] == "moved" and not side["differs"]:
             line.append("the same words", "dim")
             continue
         done = 0

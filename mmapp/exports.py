@@ -142,10 +142,11 @@ def _changes(_job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
     for number, change in enumerate(payload["changes"], 1):
         yield f"{number}. **{change['kind']}**"
         for side, sign in (("old", "−"), ("new", "+")):
-            if change[side] and not (change["kind"] == "moved" and side == "new"):
-                yield f"   - {sign} {_pages(change[side])}: {_marked(change[side])}"
-        if change["kind"] == "moved":
-            yield f"   - now {_pages(change['new'])}"
+            if change[side] is None:
+                continue
+            is_told = side == "new" and change["kind"] == "moved" and not change[side]["differs"]
+            words = "the same words" if is_told else _marked(change[side])
+            yield f"   - {sign} {_pages(change[side])}: {words}"
     told, found = len(payload["changes"]), sum(payload["counts"].values())
     if told < found:
         yield ""

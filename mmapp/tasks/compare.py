@@ -6,7 +6,7 @@ stand in both are aligned first (`alignment`); in what lies between, the words a
 sentences that share half of their words are one changed sentence, or one that was split or joined.
 What only has its line breaks or hyphenation elsewhere is no change. Chinese is compared by
 character, other scripts by word, punctuation by sign. A sentence that left one place and came to
-another, word for word, was moved.
+another was moved: word for word, or with the few words that differ.
 
 Equal counts: blanks, ligatures, full-width forms, straight and curly quotation marks, and a hyphen
 at a line's end. Running headers and footers are not compared. A document of equal words has no
@@ -41,6 +41,10 @@ KINDS: tuple[Kind, ...] = ("changed", "added", "removed", "moved")
 MOST_CHANGES = 2_000
 #: Share of the shorter sentence's words from which two sentences count as versions of one.
 SAME = 0.5
+#: Share of words, of both sentences together, from which one that stands elsewhere is the other.
+SAME_ELSEWHERE = 0.75
+#: A word that more sentences have leads to none of them.
+MOST_SHARING = 5
 #: Words from which a sentence that stands elsewhere counts as moved; shorter ones come anywhere.
 FEWEST_MOVED = 4
 
@@ -99,7 +103,8 @@ def compare(inputs: VersionsInput, report: ReportProgress) -> dict[str, Any]:
     broken = _Broken((*old.pages, *new.pages))
     old.cut(broken)
     new.cut(broken)
-    changes = _grouped(_with_moves(_changes(old.units, new.units, report), old, new), old, new)
+    found = _with_moves(list(_changes(old.units, new.units, report)), old.units, new.units)
+    changes = _grouped(found, old, new)
     counts = Counter(change.kind for change in changes)
     return {
         "documents": {"old": described(inputs.old.document), "new": described(inputs.new.document)},
@@ -271,7 +276,7 @@ def _gap_changes(
     for olds, news in _versions(links):
         yield from _came_and_went(range(at_old, olds.start), range(at_new, news.start))
         change = _changed(old, new, olds, news)
-        if change.old_differs or change.new_differs:
+        if _differs(change):
             yield change
         at_old, at_new = olds.stop, news.stop
     yield from _came_and_went(range(at_old, gap_old.stop), range(at_new, gap_new.stop))
@@ -318,25 +323,79 @@ def _changed(old: Sequence[Unit], new: Sequence[Unit], olds: range, news: range)
     )
 
 
-def _with_moves(changes: Iterable[Change], old: _Version, new: _Version) -> list[Change]:
-    """Of what left one place and came to another, word for word, one change: it was moved."""
-    found = list(changes)
-    left: dict[tuple[str, ...], list[Change]] = {}
-    for change in found:
-        if change.kind == "removed" and _words(old.units[change.old[0]]) >= FEWEST_MOVED:
-            left.setdefault(old.units[change.old[0]].key, []).append(change)
+def _with_moves(
+    changes: Sequence[Change], old: Sequence[Unit], new: Sequence[Unit]
+) -> list[Change]:
+    """Of what left one place and came to another one change: it was moved."""
+    left = _Left(changes, old)
     gone: set[int] = set()
-    last = -1
-    for change in found:
-        same = left.get(new.units[change.new[0]].key) if change.kind == "added" else None
-        if same:
-            # Of equal sentences the one behind the last that moved: they moved together.
-            origin = next((one for one in same if one.old[0] == last + 1), same[0])
-            same.remove(origin)
-            last = origin.old[0]
-            change.kind, change.old = "moved", origin.old
-            gone.add(id(origin))
-    return [change for change in found if id(change) not in gone]
+    for find in (left.equal, left.alike):
+        for change in changes:
+            if change.kind != "added" or _words(new[change.new[0]]) < FEWEST_MOVED:
+                continue
+            origin = find(new[change.new[0]])
+            if origin is not None:
+                moved = _changed(old, new, _one(origin), _one(change))
+                change.kind, change.old = "moved", origin.old
+                change.old_differs, change.new_differs = moved.old_differs, moved.new_differs
+                left.take(origin)
+                gone.add(id(origin))
+    return [change for change in changes if id(change) not in gone]
+
+
+def _one(change: Change) -> range:
+    (number,) = change.old or change.new
+    return range(number, number + 1)
+
+
+class _Left:
+    """The sentences that left their places, and have not been found elsewhere yet."""
+
+    def __init__(self, changes: Iterable[Change], old: Sequence[Unit]) -> None:
+        self._old = old
+        self._last = -1
+        self._by_key: dict[tuple[str, ...], list[Change]] = {}
+        self._by_word: dict[str, list[Change]] = {}
+        self._taken: set[int] = set()
+        for change in changes:
+            if change.kind == "removed" and _words(old[change.old[0]]) >= FEWEST_MOVED:
+                unit = old[change.old[0]]
+                self._by_key.setdefault(unit.key, []).append(change)
+                for word in set(unit.key):
+                    self._by_word.setdefault(word, []).append(change)
+
+    def take(self, change: Change) -> None:
+        self._taken.add(id(change))
+        self._last = change.old[0]
+
+    def equal(self, unit: Unit) -> Change | None:
+        """Of equal sentences the one behind the last that was taken: they moved together."""
+        same = [one for one in self._by_key.get(unit.key, ()) if id(one) not in self._taken]
+        following = (one for one in same if one.old[0] == self._last + 1)
+        return next(following, same[0] if same else None)
+
+    def alike(self, unit: Unit) -> Change | None:
+        """The one that shares most words, if it shares enough."""
+        near = {
+            id(one): one
+            for word in set(unit.key)
+            if len(self._by_word.get(word, ())) <= MOST_SHARING
+            for one in self._by_word.get(word, ())
+            if id(one) not in self._taken
+        }
+        likeness = {key: _likeness(self._old[one.old[0]], unit) for key, one in near.items()}
+        best = max(likeness, key=likeness.__getitem__, default=None)
+        return near[best] if best is not None and likeness[best] >= SAME_ELSEWHERE else None
+
+
+def _likeness(one: Unit, other: Unit) -> float:
+    """Dice's coefficient of their tokens, each as often as it comes."""
+    shared = Counter(one.key) & Counter(other.key)
+    return 2 * shared.total() / (len(one.tokens) + len(other.tokens))
+
+
+def _differs(change: Change) -> bool:
+    return bool(change.old_differs or change.new_differs)
 
 
 def _grouped(changes: Iterable[Change], old: _Version, new: _Version) -> list[Change]:
@@ -346,7 +405,9 @@ def _grouped(changes: Iterable[Change], old: _Version, new: _Version) -> list[Ch
         last = found[-1] if found else None
         if (
             last
-            and change.kind == last.kind != "changed"
+            and change.kind == last.kind
+            and not _differs(change)
+            and not _differs(last)
             and _goes_on(last.old, change.old, old.units, within=change.kind != "moved")
             and _goes_on(last.new, change.new, new.units, within=change.kind != "moved")
         ):

@@ -99,6 +99,18 @@ def test_sentences_that_came_went_or_moved_are_told_so() -> None:
     ]
 
 
+def test_a_sentence_that_moved_may_differ_in_a_few_words() -> None:
+    moved = "The landlord repairs the roof and the gate within thirty days."
+    new = OLD.replace("The landlord repairs the roof within thirty days. ", "") + f"\n\n{moved}"
+    assert compared(OLD, new) == [
+        ("moved", ["The landlord repairs the roof within thirty days."], ["and the gate"])
+    ]
+    chinese = CHINESE.replace("双方应当友好协商解决争议。", "")
+    assert compared(CHINESE, f"双方应友好协商解决争议。\n\n{chinese}") == [
+        ("moved", ["当"], ["双方应友好协商解决争议。"])
+    ]
+
+
 def test_neighbours_of_one_paragraph_that_share_a_fate_are_one_change() -> None:
     gone = OLD.split("\n\n")[1]
     assert compared(OLD, OLD.replace(gone + "\n\n", "")) == [("removed", [gone], [])]
