@@ -40,8 +40,27 @@ class Settings(BaseSettings):
     checkpoint: Path = Field(
         REPOSITORY / "checkpoints" / "nano", description="Checkpoint folder, Hugging Face layout"
     )
-    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, …")
+    device: str = Field(
+        "auto", description="Where the model runs: auto, cpu, cuda:1, or several: cuda:0,cuda:1"
+    )
     dtype: str = Field("auto", description="Weights in memory: auto, bfloat16, float32")
+    prefix_memory_mb: int = Field(
+        -1,
+        description="Memory in which a worker keeps what it has read of documents, for the next "
+        "question, in MB; 0: none, -1: a tenth of what is free",
+        ge=-1,
+    )
+    prefix_disk_mb: int = Field(
+        -1,
+        description="The same on disk, for all workers on the data folder; "
+        "-1: a tenth of what is free, at most 10,000",
+        ge=-1,
+    )
+    photo_memory_mb: int = Field(
+        256,
+        description="Memory in which a worker keeps what it has seen in photos, in MB; 0: none",
+        ge=0,
+    )
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
     engine_url: str = Field(
         "",

@@ -317,7 +317,12 @@ class Engine(Protocol):
         self,
         parts: Sequence[str | Image],
         on_progress: OnTokens | None = None,
-    ) -> Prefix: ...
+        *,
+        after: Any = None,
+    ) -> Prefix:
+        """Reads the beginning of a prompt, which the engine may know from an earlier job, or what
+        stands `after` a prefix."""
+        ...
 
     def score(
         self,
@@ -325,6 +330,20 @@ class Engine(Protocol):
         continuations: Sequence[Continuation],
         on_progress: OnTokens | None = None,
     ) -> list[float]: ...
+
+    def prefill_many(
+        self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None
+    ) -> Sequence[Prefix]:
+        """As `prefill` of each; an engine that can reads them in the same steps."""
+        ...
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[Any, Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair. A prompt that is given as its parts is read and forgotten."""
+        ...
 
 
 class OnTokens(Protocol):

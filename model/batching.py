@@ -51,6 +51,25 @@ class Found(NamedTuple):
 Request = Generator[Wanted, Found, Result]
 
 
+class Tally:
+    """Tokens that many requests have read, and those that they have to read, added up. The total
+    grows when a request begins."""
+
+    def __init__(self, on_progress: Callable[[int, int], None] | None) -> None:
+        self._tell = on_progress
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def of(self, number: int) -> Callable[[int, int], None]:
+        """What a request tells how far it is."""
+
+        def told(done: int, total: int) -> None:
+            self._counts[number] = done, total
+            if self._tell is not None:
+                self._tell(*map(sum, zip(*self._counts.values(), strict=True)))
+
+        return told
+
+
 def alone(request: Request[Result], read: Callable[[list[Wanted]], list[Found]]) -> Result:
     """The result of one request."""
     [result] = together([request], read, room=1, at_once=1)

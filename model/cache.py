@@ -74,6 +74,12 @@ class LayerCache:
     def clone(self) -> LayerCache:
         return self.of(self.shape, self.limit, self.pages, self.held, self.read)
 
+    def move(self, device: torch.device) -> None:
+        """Holds everything on this device from now on; clones stay where they are."""
+        if self.shape.device != device:
+            self.shape = self.shape._replace(device=device)
+            self.pages = [page.to(device) for page in self.pages]
+
     @property
     def nbytes(self) -> int:
         """Of all its pages, whether they are shared or not."""

@@ -18,6 +18,9 @@ from mmapp.types import Engine
 SPARE_TOKENS = 64
 #: Fewest tokens of text that are worth reading at once.
 FEWEST_TOKENS = 64
+#: Questions get a multiple of this share of the context, so that a document is cut in the same
+#: places for most questions about it, and what was read for one is known for the next.
+QUESTION_STEPS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,15 @@ class Portion:
 def room_for_text(engine: Engine, question_tokens: int, picture_tokens: int) -> int:
     """Tokens of pages that fit beside the longest question; `picture_tokens` for one page."""
     room = engine.context_length - question_tokens - SPARE_TOKENS
-    if room < FEWEST_TOKENS + picture_tokens:
+    least = FEWEST_TOKENS + picture_tokens
+    if room < least:
         raise CheckpointProblem(
             f"{engine.name} has a context of {engine.context_length:,} tokens; a question takes "
             f"{question_tokens:,} and a page's picture {picture_tokens:,}, which leaves no room "
             "for a document: use a checkpoint with a longer context"
         )
-    return room
+    step = max(1, engine.context_length // QUESTION_STEPS)
+    return max(least, engine.context_length - SPARE_TOKENS - -(-question_tokens // step) * step)
 
 
 def portions(

@@ -1,9 +1,13 @@
 """A document read once, whole, and what is asked about words that stand in it.
 
 A question is a continuation of the prefix in which its words begin. All of them are scored together
-as (question, yes) and (question, no); the margin is log P(yes) - log P(no). What does not fit the
-engine's context is read in portions; margins of one model on one question are on one scale, so
-those of all portions compete as equals, and the coverage says which pages were read.
+as (question, yes) and (question, no); the margin is log P(yes) - log P(no). The prompt begins with
+the document, whatever the task, so that an engine that remembers what it read goes on from there;
+`tokens` tells how many of those read were remembered.
+
+What does not fit the engine's context is read in portions; margins of one model on one question are
+on one scale, so those of all portions compete as equals, and the coverage says which pages were
+read.
 
 Refuses a document without words (`NoText`). Called by `summarize` and `ask`.
 """
@@ -71,7 +75,7 @@ class Reading:
         *,
         stem: str = "",
     ) -> None:
-        """`stem`: how all questions begin; it is read once, with the document."""
+        """`stem`: how all questions begin; it is read once, after the document."""
         self._engine, self._report, self._purpose = engine, report, purpose
         self._texts = {page.page.number: page.text for page in pages}
         self._questions = questions
@@ -79,14 +83,14 @@ class Reading:
         self._picture_tokens = 0
         if self._pictures:
             self._picture_tokens = int(engine.profile.get("image_tokens", IMAGE_TOKENS))
-        self._stem = [stem] if stem else []
+        self._stem = stem
         longest = max(engine.count_tokens(question.text) for question in questions)
         longest += engine.count_tokens(stem)
         room = room_for_text(engine, longest, self._picture_tokens)
         self._pages_total = len(inputs.pages)
         self._portions = portions(list(self._texts.items()), room, self._page_tokens)
         self._tokens_total = sum(sum(portion.tokens) for portion in self._portions)
-        self._read = self._scored = 0
+        self._read = self._remembered = self._scored = 0
         self._seconds = {"reading": 0.0, purpose.phase: 0.0}
 
     def margins(self) -> list[float]:
@@ -103,7 +107,11 @@ class Reading:
 
     def usage(self) -> dict[str, Any]:
         return {
-            "tokens": {"read": self._read, "scored": self._scored},
+            "tokens": {
+                "read": self._read,
+                "remembered": self._remembered,
+                "scored": self._scored,
+            },
             "durations_s": {name: round(value, 3) for name, value in self._seconds.items()},
             "portions": len(self._portions),
             "candidates": len(self._questions),
@@ -123,8 +131,11 @@ class Reading:
     ) -> list[float]:
         page_ends = list(accumulate(portion.tokens))
         started = time.perf_counter()
+        remembered: int | None = None
 
         def on_read(done: int, total: int) -> None:
+            nonlocal remembered
+            remembered = done if remembered is None else remembered
             place = bisect_right(page_ends, done)
             last = portion.spans[min(place, len(portion.spans) - 1)].page
             is_done = done >= total
@@ -132,8 +143,12 @@ class Reading:
             tokens = tokens_before + (sum(portion.tokens) if is_done else min(done, page_ends[-1]))
             self._tell("reading", tokens, self._tokens_total, "tokens", pages_done)
 
-        prefix = self._engine.prefill([*self._parts(portion), *self._stem], on_read)
+        # The document by itself, so that the engine knows it whatever is asked about it next.
+        prefix = self._engine.prefill(list(self._parts(portion)), on_read)
+        if self._stem and mine:
+            prefix = self._engine.prefill([self._stem], after=prefix)
         self._read += prefix.length
+        self._remembered += remembered or 0
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
         last_page = portion.spans[-1].page
