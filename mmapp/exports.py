@@ -60,8 +60,9 @@ def _notes(
             if change["new"]:
                 yield _what_changed(change), change["new"]["evidence"]
     else:
-        for item in payload.get(QUOTES_OF.get(task, ""), ()):
-            yield item["text"], item["evidence"]
+        for item in quoted_sentences(task, payload) if task in QUOTES_OF else ():
+            doubt = "" if item["supported"] else " (not proved)"
+            yield f"{item['text']}{doubt}", item["evidence"]
 
 
 def _what_changed(change: Mapping[str, Any]) -> str:
@@ -71,6 +72,14 @@ def _what_changed(change: Mapping[str, Any]) -> str:
     if change["kind"] == "moved":
         return f"moved, was on page {page}"
     return f"was (page {page}): {change['old']['text']}"
+
+
+def quoted_sentences(task: TaskName, payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """All sentences of a result about a document, in the order in which they are shown."""
+    found = list(payload[QUOTES_OF[task]])
+    for section in payload.get("sections", ()):
+        found += section["summary"]
+    return found
 
 
 def plain(text: str) -> str:
@@ -86,11 +95,18 @@ def _document(job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
     if job.task is TaskName.ASK:
         yield f"Probability that this is answered: {payload['probability']:.0%}"
         yield ""
-    for number, item in enumerate(payload[QUOTES_OF[job.task]], 1):
-        doubt = "" if item["supported"] else " **(not proved)**"
-        yield f"{number}. {plain(item['text'])}{doubt}"
-        for one in item["evidence"]:
-            yield f"   - page {one['page']}: “{plain(one['quote'])}”"
+    if payload.get("support") and payload["support"]["rate"] is not None:
+        support = payload["support"]
+        yield f"{support['supported']} of {support['written']} written sentences are proved."
+        yield ""
+    yield from _sentences(payload[QUOTES_OF[job.task]])
+    for section in payload.get("sections", ()):
+        yield ""
+        yield f"## {plain(section['title']) or 'Before the first heading'}"
+        yield ""
+        yield f"Page {section['page']}."
+        yield ""
+        yield from _sentences(section["summary"])
     if job.task is TaskName.ASK and not payload["found"]:
         yield "Not in this document."
     yield from _coverage(payload["coverage"])
@@ -102,6 +118,17 @@ def _coverage(covered: Mapping[str, Any], whose: str = "") -> Iterator[str]:
     yield f"Read {covered['read']:,} of {covered['pages']:,} pages{whose}."
     for page in covered["failed"]:
         yield f"- page {page['page']} was not read: {plain(page['reason'])}"
+
+
+def _sentences(quoted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for number, item in enumerate(quoted, 1):
+        lacking = ", ".join(
+            f"{one['kind']} {plain(one['text'])}".strip() for one in item.get("missing", ())
+        )
+        doubt = f" **(not proved{': ' if lacking else ''}{lacking})**"
+        yield f"{number}. {plain(item['text'])}{'' if item['supported'] else doubt}"
+        for one in item["evidence"]:
+            yield f"   - page {one['page']}: “{plain(one['quote'])}”"
 
 
 def _hidden(hidden: Mapping[str, Any] | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ nothing: limits are checked where bytes come in (`mmapp.documents`), rules where
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -112,6 +112,17 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Bookmark:
+    """An entry of a PDF's own outline."""
+
+    #: From 1, the outermost.
+    level: int
+    title: str
+    #: 1-based.
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """An uploaded file, known by its sha256."""
 
@@ -122,6 +133,8 @@ class Document:
     page_count: int
     #: Needed a password when it was added; the password itself is never stored.
     encrypted: bool = False
+    #: The outline that a PDF brings with it, in its order; empty where there is none.
+    outline: tuple[Bookmark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +197,14 @@ class Progress:
     pages_total: int = 0
     #: Seconds left at the present pace; None while unknown.
     eta_s: float | None = None
+    #: Share of the whole job that is done, from 0 to 1, where the task knows it: a long document
+    #: goes through its phases once for each of its parts.
+    work: float | None = None
 
     @property
     def fraction(self) -> float:
+        if self.work is not None:
+            return self.work
         return self.done / self.total if self.total else 0.0
 
 
@@ -248,8 +266,16 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class SummarizeParams:
     document: str
+    #: How long the summary of the document, and of each section, is.
     sentences: int = 3
-    mode: Literal["grounded"] = "grounded"
+    #: As a share of the sentences that there are, from 0 to 1; counts instead of `sentences`.
+    share: float | None = None
+    #: Each section of the document is summarized too.
+    sections: bool = False
+    #: Sentences quoted from the document, or written freely and then checked against quotes.
+    mode: Literal["grounded", "abstractive"] = "grounded"
+    #: What becomes of a written sentence that its quotes do not prove.
+    unsupported: Literal["mark", "drop"] = "mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +356,15 @@ class Engine(Protocol):
         continuations: Sequence[Continuation],
         on_progress: OnTokens | None = None,
     ) -> list[float]: ...
+
+    def generate(
+        self,
+        prefix: Any,
+        prompt: str,
+        *,
+        max_tokens: int,
+        on_token: Callable[[str], None] | None = None,
+    ) -> str: ...
 
     def prefill_many(
         self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None

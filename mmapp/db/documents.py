@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
 
 from mmapp.db.tables import documents, pages
 from mmapp.db.transaction import CHUNK, Transaction, columns
-from mmapp.types import Document, HiddenText, Hiding, Line, Page
+from mmapp.types import Bookmark, Document, HiddenText, Hiding, Line, Page
 
 
 class StoredDocuments:
@@ -20,7 +20,8 @@ class StoredDocuments:
 
     def add(self, document: Document, pages_: Sequence[Page], images: Sequence[str]) -> None:
         """Stores a document and its pages once; `images` are blobs of page pictures, or empty."""
-        values = {**columns(document), "created_at": self._sql.moment()}
+        outline = [[one.level, one.title, one.page] for one in document.outline]
+        values = {**columns(document), "outline": outline, "created_at": self._sql.moment()}
         if not self._sql.insert_once(documents, values):
             return
         for start in range(0, len(pages_), CHUNK):
@@ -49,11 +50,13 @@ class StoredDocuments:
         )
         return int(self._sql.execute(query).scalar_one())
 
-    def pages(self, sha256: str) -> list[Page]:
-        rows = self._sql.execute(
-            select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
-        )
-        return [_page(row) for row in rows]
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
+        """Those of these numbers, or all."""
+        query = select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
+        if numbers is not None:
+            query = query.where(pages.c.number.in_(sorted(numbers)))
+        known: dict[float, float] = {}
+        return [_page(row, known) for row in self._sql.execute(query)]
 
     def page_image(self, sha256: str, number: int) -> str | None:
         query = select(pages.c.image_sha256).where(
@@ -78,6 +81,7 @@ def _document(row: Row[Any]) -> Document:
         size_bytes=row.size_bytes,
         page_count=row.page_count,
         encrypted=row.encrypted,
+        outline=tuple(Bookmark(*one) for one in row.outline or ()),
     )
 
 
@@ -96,13 +100,19 @@ def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, An
     }
 
 
-def _page(row: Row[Any]) -> Page:
+def _page(row: Row[Any], known: dict[float, float]) -> Page:
+    """`known` holds each edge once: a book has millions of them, of few values."""
     return Page(
         number=row.number,
         width=row.width,
         height=row.height,
         lines=tuple(
-            Line(words, None if box is None else tuple(box), tuple(edges), block)
+            Line(
+                words,
+                None if box is None else tuple(box),
+                tuple(known.setdefault(edge, edge) for edge in edges),
+                block,
+            )
             for words, box, edges, block in row.lines
         ),
         hidden=tuple(

@@ -103,6 +103,8 @@ documents = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("page_count", Integer, nullable=False),
     Column("encrypted", Boolean, nullable=False),
+    #: The bookmarks that a PDF brings with it; None: not looked for when stored.
+    Column("outline", PackedJson),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

@@ -241,6 +241,8 @@ def _pages(
         pdf = Pdf(name, data, password, limits)
         if pdf.encrypted:
             channel.send_json({"kind": "encrypted"})
+        entries = [(one.level, one.title, one.page) for one in pdf.outline()]
+        channel.send_json({"kind": "outline", "outline": entries})
         for page in pdf.pages():
             yield page, _kept_picture(pdf, page) if pdf.encrypted else b""
 

@@ -40,7 +40,7 @@ from mmapp.errors import (  # noqa: E402
     NotFound,
     WrongPassword,
 )
-from mmapp.types import Box, HiddenText, Line, Mark, Page  # noqa: E402
+from mmapp.types import Bookmark, Box, HiddenText, Line, Mark, Page  # noqa: E402
 
 pymupdf.TOOLS.mupdf_display_errors(False)  # type: ignore[no-untyped-call]
 pymupdf.TOOLS.mupdf_display_warnings(False)  # type: ignore[no-untyped-call]
@@ -61,6 +61,9 @@ EVERYWHERE = (-FARTHEST, -FARTHEST, FARTHEST, FARTHEST)
 TEXT_FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_MEDIABOX_CLIP
 #: Most pixels of the pictures in which hidden words are looked for.
 MAX_LOOK_PIXELS = 16_000_000
+#: Entries of a file's own outline that are read, and characters of each; more are no outline.
+MOST_BOOKMARKS = 2_000
+BOOKMARK_CHARACTERS = 300
 #: What MuPDF calls painting that can cover words.
 PAINTINGS = ("fill-path", "fill-shade", "fill-image", "fill-imgmask")
 
@@ -104,6 +107,21 @@ class Pdf:
             yield page
             if number % PAGES_KEPT == 0:
                 pymupdf.TOOLS.store_shrink(100)  # type: ignore[no-untyped-call]
+
+    def outline(self) -> list[Bookmark]:
+        """The bookmarks that lead to a page; a broken outline is none, the pages are read alike."""
+        try:
+            entries = self._document.get_toc(simple=True)
+        except MemoryError:
+            raise
+        except Exception:
+            return []
+        found = []
+        for level, title, page in entries[:MOST_BOOKMARKS]:
+            text, _ = clean(str(title)[:BOOKMARK_CHARACTERS])
+            if text and 1 <= page <= self.page_count:
+                found.append(Bookmark(level, text, page))
+        return found
 
     def picture(self, number: int, dpi: int) -> Image.Image:
         """A page as it is shown, in RGB; a huge page at as many dots as the settings allow."""

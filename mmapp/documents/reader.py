@@ -38,7 +38,7 @@ from mmapp.documents.frames import (
 from mmapp.documents.limits import Limits, plain_name, quoted
 from mmapp.documents.sniff import sniff
 from mmapp.errors import MmappError, ParseCrash, ParseTimeout
-from mmapp.types import Box, Document, HiddenText, Hiding, Line, Mark, MediaType, Page
+from mmapp.types import Bookmark, Box, Document, HiddenText, Hiding, Line, Mark, MediaType, Page
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
@@ -87,6 +87,7 @@ class Reader:
         pages: list[Page] = []
         images: list[bytes] = []
         encrypted = False
+        outline: tuple[Bookmark, ...] = ()
         points = _Points()
         with contextlib.closing(self._answers(name, request, data)) as answers:
             for answer, blob in answers:
@@ -97,6 +98,8 @@ class Reader:
                         images.append(blob)
                     case "encrypted":
                         encrypted = True
+                    case "outline":
+                        outline = tuple(Bookmark(*entry) for entry in answer["outline"])
         document = Document(
             sha256=hashlib.sha256(data).hexdigest(),
             name=plain_name(name),
@@ -104,6 +107,7 @@ class Reader:
             size_bytes=len(data),
             page_count=len(pages),
             encrypted=encrypted,
+            outline=outline,
         )
         return ReadDocument(document, tuple(pages), tuple(images))
 

@@ -18,16 +18,19 @@ from mmapp.types import (
     TaskName,
 )
 
-#: Sentences that a summary may be asked for.
-MOST_SENTENCES = 50
-
 #: Characters that a question may have.
 MOST_QUESTION = 2_000
 
 
-def check_checkpoint(task: TaskName, checkpoint: Checkpoint | None) -> None:
+def check_checkpoint(task: TaskName, params: Params, checkpoint: Checkpoint | None) -> None:
     """Refuses at once what the worker would refuse; without a checkpoint here, the worker does."""
-    if task is TaskName.ASK and checkpoint is not None:
+    if checkpoint is None:
+        return
+    if isinstance(params, SummarizeParams) and params.mode == "abstractive":
+        from mmapp.tasks.abstractive import refuse_unable
+
+        refuse_unable(checkpoint.name, checkpoint.profile)
+    if task is TaskName.ASK:
         from mmapp.tasks.ask import refuse_untrained
 
         refuse_untrained(checkpoint.name, checkpoint.profile)
@@ -49,10 +52,9 @@ def check_params(repository: Repository, task: TaskName, params: Params, max_pho
 
 
 def _check_summarize(repository: Repository, params: SummarizeParams) -> str:
-    if not 1 <= params.sentences <= MOST_SENTENCES:
-        raise BadInput(
-            f"A summary has 1 to {MOST_SENTENCES} sentences; {params.sentences} were asked for"
-        )
+    from mmapp.tasks.summarize import refuse_impossible
+
+    refuse_impossible(params)
     return _readable(repository, params.document).name
 
 

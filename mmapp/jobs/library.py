@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from mmapp import exports, records
@@ -61,10 +62,10 @@ class Library:
         with self._database.snapshot() as repository:
             return found(repository.documents.find(sha256), "document", sha256)
 
-    def pages(self, sha256: str) -> list[Page]:
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
         self.document(sha256)
         with self._database.snapshot() as repository:
-            return repository.documents.pages(sha256)
+            return repository.documents.pages(sha256, numbers)
 
     def page_image(self, sha256: str, number: int) -> bytes:
         """The picture of a page; made on first use."""

@@ -57,6 +57,13 @@ class Submitter:
             self._outbox.send([(job.id, priority)])
         return job
 
+    def can_write(self) -> bool:
+        """Whether the checkpoint writes text of its own; one that is not known here may."""
+        from mmapp.tasks.abstractive import writes
+
+        checkpoint = _checkpoint(self._settings)
+        return checkpoint is None or writes(checkpoint.profile)
+
     def retry(self, job: Job) -> Job:
         """Runs a failed or cancelled job again, as if submitted now."""
         if job.status not in (Status.FAILED, Status.CANCELLED):
@@ -65,7 +72,8 @@ class Submitter:
                 f"Job {job.id} {state}; only a failed or cancelled job can be retried"
             )
         checkpoint = _checkpoint(self._settings)
-        check_checkpoint(job.task, checkpoint)
+        params = records.params_from_json(job.task, job.params)
+        check_checkpoint(job.task, params, checkpoint)
         run_key = _run_key(job.task, job.params, checkpoint)
         with self._database.transaction() as repository:
             if run_key is not None:
@@ -132,7 +140,7 @@ class Submitter:
         priority: Priority,
         label: str,
     ) -> NewJob:
-        check_checkpoint(task, checkpoint)
+        check_checkpoint(task, params, checkpoint)
         title = check_params(repository, task, params, self._settings.max_photos)
         stored = records.params_as_json(params)
         return NewJob(
