@@ -187,6 +187,8 @@ class TaskName(StrEnum):
     SUMMARIZE = "summarize"
     CHECK_LISTING = "check_listing"
     ASK = "ask"
+    EXTRACT = "extract"
+    COMPARE = "compare"
 
 
 class Status(StrEnum):
@@ -310,8 +312,23 @@ class AskParams:
     question: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractParams:
+    document: str
+    #: Names as a person wrote them; none: those that every document may have.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompareParams:
+    """Two versions of a document, by their hashes."""
+
+    old: str
+    new: str
+
+
 #: What a task is given, beside its inputs.
-Params = SummarizeParams | AskParams | Listing
+Params = SummarizeParams | AskParams | ExtractParams | CompareParams | Listing
 
 
 class ReportProgress(Protocol):

@@ -172,18 +172,21 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
 def _run_key(
     task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None, recognition: str
 ) -> str | None:
-    if checkpoint is None:
-        return None
     from mmapp import tasks
     from mmapp.tasks.prompts import prompt_sha256
 
+    version = tasks.schema_version(task)
+    if task in records.WITHOUT_MODEL:
+        return records.run_key(task, params, "", {}, "", version, recognition)
+    if checkpoint is None:
+        return None
     return records.run_key(
         task,
         params,
         checkpoint.weights_sha256,
         checkpoint.profile,
         prompt_sha256(),
-        tasks.schema_version(task),
+        version,
         recognition,
     )
 
