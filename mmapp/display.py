@@ -349,6 +349,16 @@ def hidden_lines(hidden: Mapping[str, Any] | None) -> list[RenderableType]:
 
 
 def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = []
+    if payload["claims"]:
+        parts += _checked(job, payload)
+    if payload.get("proposal"):
+        parts += _proposed(payload)
+    return Group(*parts)
+
+
+def _checked(job: Job, payload: Mapping[str, Any]) -> list[RenderableType]:
+    """The verdict, and each claim."""
     verdict = str(payload["verdict"])
     title = Text.assemble(
         (clean(job.label), "bold"),
@@ -364,18 +374,67 @@ def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
     table.add_column("Seen in", overflow="fold")
     for claim in payload["claims"]:
         words, style = LABELS[Label(claim["label"])]
+        is_asked = claim.get("visible", True)
         table.add_row(
-            Text(clean(claim["text"])),
-            Text(clean(claim["attribute"] or ""), "dim"),
-            Text(words, style),
-            f"{claim['probability']:.2f}",
+            Text(("· " if claim.get("detail") else "") + clean(claim["text"])),
+            Text(_about(claim), "dim"),
+            Text(words, style) if is_asked else Text("no photo shows it", "dim"),
+            f"{claim['probability']:.2f}" if is_asked else "–",
             Text(_places(claim["evidence"]), "dim"),
         )
-    parts: list[RenderableType] = [title, Padding(table, (0, 0, 0, 2))]
+    parts: list[RenderableType] = [title, *_reasons(payload), Padding(table, (0, 0, 0, 2))]
     if payload.get("unchecked"):
         rest = "; ".join(clean(claim["text"]) for claim in payload["unchecked"])
         parts.append(Padding(Text(f"Not checked: {rest}", "yellow"), (0, 0, 0, 2)))
-    return Group(*parts)
+    return parts
+
+
+def _proposed(payload: Mapping[str, Any]) -> list[RenderableType]:
+    """The words chosen for the photos, how sure each is, and what to change."""
+    lines: list[Text] = [Text("Proposed", "bold")]
+    for choice in payload["proposal"]["choices"]:
+        words = f"{choice['en']} · {choice['zh']}"
+        if not choice["proposed"]:
+            closest = ", ".join(f"{one['en']} {one['zh']}" for one in choice["closest"])
+            words = f"not sure enough to propose; closest: {closest}"
+        known = (
+            f"  {choice['share']:.0%} of {choice['known']} known names,"
+            f" P(supported) {choice['probability']:.2f}"
+        )
+        style = "" if choice["proposed"] else "dim"
+        lines.append(Text.assemble(f"  {choice['kind']}: ", (words, style), (known, "dim")))
+    for language in ("en", "zh"):
+        if title := payload["proposal"][language]["title"]:
+            described = payload["proposal"][language]["description"]
+            lines.append(Text.assemble("  ", (title, "bold"), "  ", described))
+    changes = payload["correction"]["changes"]
+    if changes:
+        lines.append(Text("Corrected", "bold"))
+        for change in changes:
+            words = f"  {clean(change['attribute'])}: {clean(change['old'])} → {change['new']}"
+            sure = f"  P(refuted) {change['refuted']:.2f}, P({change['new']}) {change['share']:.2f}"
+            lines.append(Text.assemble(words, (sure, "dim")))
+        lines.append(Text(f"  {clean(payload['correction']['title'])}", "bold"))
+    return list(lines)
+
+
+def _about(claim: Mapping[str, Any]) -> str:
+    """The name that the listing gives, and what kind of thing it is."""
+    name, kind = clean(claim["attribute"] or ""), claim.get("kind", "other")
+    return name if kind in ("other", name) else f"{name} ({kind})"
+
+
+def _reasons(payload: Mapping[str, Any]) -> list[RenderableType]:
+    """What the verdict rests on: the claim and the photo that decided, and the rule."""
+    reasons = []
+    if decided := payload.get("decided_by"):
+        where = f" on photo {decided['image']}" if decided["image"] else ""
+        claim = clean(payload["claims"][decided["claim"]]["text"])
+        reasons.append(f"Decided by “{claim}”{where}.")
+    if rule := payload.get("rule"):
+        reasons.append(f"Consistent from {rule['consistent']:.2f}, inconsistent to")
+        reasons.append(f"{rule['inconsistent']:.2f}.")
+    return [Padding(Text(" ".join(reasons), "dim"), (0, 0, 0, 2))] if reasons else []
 
 
 #: How a result of each task is shown.

@@ -204,11 +204,13 @@ def _marked(side: Mapping[str, Any]) -> str:
 def _listing(_job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
     yield f"**{payload['verdict']}**, probability that photos and words agree: {payload['score']}"
     yield ""
-    yield "| claim | about | verdict | probability | seen in |"
-    yield "|---|---|---|---|---|"
+    yield "| claim | about | kind | verdict | probability | seen in |"
+    yield "|---|---|---|---|---|---|"
     for claim in payload["claims"]:
         seen = ", ".join(f"photo {one['image']}" for one in claim["evidence"])
-        cells = (plain(claim["text"]), plain(claim["attribute"] or ""), plain(claim["label"]))
+        seen = seen if claim.get("visible", True) else "no photo can show it"
+        about, kind = plain(claim["attribute"] or ""), plain(claim.get("kind", ""))
+        cells = (plain(claim["text"]), about, kind, plain(claim["label"]))
         yield f"| {' | '.join(cells)} | {claim['probability']:.2f} | {seen} |"
 
 

@@ -112,6 +112,8 @@ def document_hashes(params: Params) -> tuple[str, ...]:
 
 def headline(task: TaskName, payload: Mapping[str, Any]) -> str:
     """One line for a list of results."""
+    if "proposal" in payload and not payload["claims"]:
+        return str(payload["proposal"]["en"]["title"])
     if task is TaskName.CHECK_LISTING:
         return f"{payload['verdict']} {payload['score']:.2f}"
     if task is TaskName.EXTRACT:

@@ -173,6 +173,11 @@ class Listing:
     title: str
     description: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    #: P(photos and words agree) that the verdict `consistent` needs, 0.5 or more; `inconsistent`
+    #: needs 1 minus it at most. None: as the checkpoint's calibration says.
+    threshold: float | None = None
+    #: Whether words are proposed from the photos as well.
+    propose: bool = False
 
 
 class Label(StrEnum):

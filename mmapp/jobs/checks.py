@@ -97,8 +97,12 @@ def _readable(repository: Repository, sha256: str) -> Document:
 
 def _check_listing(repository: Repository, listing: Listing, max_photos: int) -> str:
     title = " ".join(listing.title.split())
-    if not title:
-        raise BadInput("The listing has no title; give one")
+    if not title and not listing.propose:
+        raise BadInput("The listing has no title; give one, or have one proposed")
+    if listing.threshold is not None and not 0.5 <= listing.threshold < 1:
+        raise BadInput(
+            f"A threshold is a probability from 0.5 to below 1; {listing.threshold} is none"
+        )
     if not 1 <= len(listing.photos) <= max_photos:
         raise BadInput(
             f"A listing has 1 to {max_photos} photos; this one has {len(listing.photos)}"
@@ -108,4 +112,4 @@ def _check_listing(repository: Repository, listing: Listing, max_photos: int) ->
         photo = found(documents.get(sha256), "document", sha256)
         if not photo.media_type.is_image:
             raise BadInput(f"{photo.name} is {photo.media_type}, not a photo")
-    return title
+    return title or ", ".join(documents[sha256].name for sha256 in listing.photos)

@@ -22,8 +22,6 @@ from mmapp.types import (
     Batch,
     Document,
     Job,
-    Label,
-    Listing,
     MediaType,
     Page,
     Progress,
@@ -519,170 +517,13 @@ def percentages(boxes: Iterable[Sequence[float]], page: Page | None) -> list[lis
     ]
 
 
-# --- listings --------------------------------------------------------------------------------
-
-
-def verdict(
-    say: Words,
-    job: Job,
-    listing: Listing,
-    payload: Mapping[str, Any],
-    record: Mapping[str, Any],
-    photos: Sequence[Page | None],
-) -> str:
-    """`photos`: the page of each photo of the listing, None where it is gone."""
-    claims = payload["claims"]
-    return (
-        f'<article class="job" data-status="succeeded">{job_head(say, job)}'
-        f"{_verdict_headline(say, payload)}"
-        f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
-        f"<section>{listing_words(say, listing, payload)}{_claim_table(say, claims)}"
-        f"{record_line(say, job.id, record)}</section></div></article>"
-    )
-
-
-def _verdict_headline(say: Words, payload: Mapping[str, Any]) -> str:
-    labels = [claim["label"] for claim in payload["claims"]]
-    counts = say(
-        "verdict_counts",
-        supported=labels.count(Label.SUPPORTED),
-        refuted=labels.count(Label.REFUTED),
-        unseen=labels.count(Label.NOT_ENOUGH_INFO),
-    )
-    name = payload["verdict"]
-    score = say("score", score=f"{float(payload['score']):.0%}")
-    return (
-        f'<div class="verdict {escape(name)}"><p class="headline">{escape(say(name))}</p>'
-        f"<p>{escape(score)} · {escape(counts)}</p></div>"
-    )
-
-
-def _claim_table(say: Words, claims: Sequence[Mapping[str, Any]]) -> str:
-    heads = "".join(
-        f"<th scope=col>{escape(say(name))}</th>"
-        for name in ("claim", "attribute", "verdict", "probability")
-    )
-    rows = "".join(_claim_row(say, number, claim) for number, claim in enumerate(claims))
-    return (
-        f'<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
-    words, evidence = escape(claim["text"]), claim["evidence"]
-    if evidence:
-        photo = int(evidence[0]["image"])
-        title = escape(say("show_on_photo", number=photo))
-        words = (
-            f'<button type="button" class="sentence" data-sentence="{number}" '
-            f'data-page="{photo}" title="{title}">{words}</button>'
-        )
-    is_attribute = claim["field"] == "attributes"
-    about = claim["attribute"] if is_attribute else say(claim["field"])
-    probability, label = float(claim["probability"]), escape(claim["label"])
-    return (
-        f"<tr><td>{words}</td><td>{escape(about)}</td>"
-        f'<td><span class="label {label}">{escape(say(claim["label"]))}</span></td>'
-        f'<td class="probability"><span>{probability:.0%}</span>'
-        f'<i class="{label}" style="width:{round(100 * probability)}%"></i></td></tr>'
-    )
-
-
-def listing_words(say: Words, listing: Listing, payload: Mapping[str, Any]) -> str:
-    """The listing as it was offered, its claims coloured by their label."""
-    claims = payload["claims"]
-    attributes = "".join(
-        f"<dt>{escape(name)}</dt><dd>{_coloured(value, claims, 'attributes', name)}</dd>"
-        for name, value in listing.attributes.items()
-    )
-    description = _coloured(listing.description, claims, "description")
-    left_out = " · ".join(claim["text"] for claim in payload.get("unchecked", ()))
-    return (
-        f'<div class="offer"><h3>{_coloured(listing.title, claims, "title")}</h3>'
-        f"{f'<p>{description}</p>' if description else ''}"
-        f"{f'<dl>{attributes}</dl>' if attributes else ''}"
-        f"{notice(say('unchecked', claims=left_out), 'quiet') if left_out else ''}</div>"
-    )
-
-
-def _coloured(
-    text: str, claims: Sequence[Mapping[str, Any]], field: str, attribute: str | None = None
-) -> str:
-    """`text` with the spans of its claims marked."""
-    spans = sorted(
-        (*claim["span"], claim["label"])
-        for claim in claims
-        if claim["field"] == field and attribute in (None, claim["attribute"])
-    )
-    pieces, done = [], 0
-    for start, end, label in spans:
-        pieces.append(escape(text[done:start]))
-        pieces.append(f'<mark class="{escape(label)}">{escape(text[start:end])}</mark>')
-        done = end
-    return "".join([*pieces, escape(text[done:])])
-
-
-def _photo_viewer(
-    say: Words,
-    listing: Listing,
-    claims: Sequence[Mapping[str, Any]],
-    photos: Sequence[Page | None],
-) -> str:
-    marks = [
-        {
-            "sentence": number,
-            "page": proof["image"],
-            "label": claim["label"],
-            "boxes": percentages(
-                [proof["box"]] if proof.get("box") else [], _at(photos, proof["image"])
-            ),
-        }
-        for number, claim in enumerate(claims)
-        for proof in claim["evidence"]
-    ]
-    data = {
-        "sources": [f"/pages/{sha256}/1" for sha256 in listing.photos],
-        "kind": "image",
-        "total": len(listing.photos),
-        "marks": marks,
-        "alt": say("photo_number", number="").strip(),
-    }
-    thumbs = (
-        "".join(
-            f'<button type="button" data-page="{number}" '
-            f'aria-label="{escape(say("photo_number", number=number))}">'
-            f'<img src="/pages/{escape(sha256)}/1" alt="" loading="lazy"></button>'
-            for number, sha256 in enumerate(listing.photos, start=1)
-        )
-        if len(listing.photos) > 1
-        else ""
-    )
-    return (
-        f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="1" '
-        f'aria-label="{escape(say("photos"))}"><div class="paper" tabindex="0"></div>'
-        f'<div class="thumbs">{thumbs}</div></section>'
-    )
-
-
-def _at(photos: Sequence[Page | None], number: int) -> Page | None:
-    return photos[number - 1] if 1 <= number <= len(photos) else None
-
-
-def thumbnails(say: Words, sha256s: Sequence[str]) -> str:
-    """The photos that were added to the form."""
-    pictures = "".join(
-        f'<img src="/pages/{escape(sha256)}/1" alt="{escape(say("photo_number", number=number))}">'
-        for number, sha256 in enumerate(sha256s, start=1)
-    )
-    return f'<div class="thumbs">{pictures}</div>' if pictures else ""
-
-
 # --- lists -----------------------------------------------------------------------------------
 
 
 def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None) -> str:
     """One line for a list; what is no quotation is said in the reader's language."""
+    if payload is not None and "proposal" in payload and not payload["claims"]:
+        return str(payload["proposal"][say.language]["title"]) or say("not_sure")
     if job.task == TaskName.CHECK_LISTING and payload is not None:
         score = f"{float(payload['score']):.0%}"
         return say("headline", verdict=say(payload["verdict"]), score=score)
@@ -696,7 +537,7 @@ def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None
 def change_counts(say: Words, counts: Mapping[str, int]) -> str:
     """How many changes of each kind a comparison has."""
     told = [
-        say("kind_count", count=f"{n:,}", kind=say(f"kind_{k}")) for k, n in counts.items() if n
+        say("change_count", count=f"{n:,}", kind=say(f"change_{k}")) for k, n in counts.items() if n
     ]
     return say("comma").join(told) or say("no_changes")
 

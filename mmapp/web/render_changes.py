@@ -84,7 +84,7 @@ def _read(say: Words, payload: Mapping[str, Any], side: str) -> str:
 
 def _change(say: Words, number: int, change: Mapping[str, Any]) -> str:
     kind = change["kind"]
-    chip = f'<span class="chip {kind}">{escape(say(f"kind_{kind}"))}</span>'
+    chip = f'<span class="chip {kind}">{escape(say(f"change_{kind}"))}</span>'
     sides = "".join(_side(say, number, change[side], side, kind) for side in SIDES)
     return f'<li class="pair">{chip}{sides}</li>'
 

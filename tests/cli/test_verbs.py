@@ -138,6 +138,28 @@ def test_check_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> Non
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_threshold_is_kept_in_the_record_and_used(mmapp: Mmapp, files: Path) -> None:
+    words = ("--title", "Red cup", "--description", "Free delivery.", "--threshold", "0.9")
+    value = mmapp("check", files / "red.png", *words, "--json").json
+    assert value["record"]["params"]["threshold"] == 0.9
+    assert value["rule"] == {"consistent": 0.9, "inconsistent": 0.1}
+    unseen = [claim for claim in value["claims"] if not claim["visible"]]
+    assert [(c["text"], c["kind"]) for c in unseen] == [("Free delivery.", "delivery")]
+    refused = mmapp("check", files / "red.png", "--title", "Cup", "--threshold", "1.5")
+    assert (refused.status, "from 0.5 to below 1" in refused.err) == (2, True)
+
+
+@pytest.mark.usefixtures("stack")
+def test_words_are_proposed_for_photos(mmapp: Mmapp, files: Path) -> None:
+    value = mmapp("propose", files / "red.png", "--json").json
+    assert value["claims"] == []
+    assert [choice["kind"] for choice in value["proposal"]["choices"]] == ["product", "colour"]
+    assert {"title", "description", "attributes"} == value["proposal"]["zh"].keys()
+    shown = mmapp("propose", files / "red.png")
+    assert "known names" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
 def test_a_batch_keeps_the_rows_in_order_and_says_which_failed(
     mmapp: Mmapp, files: Path, tmp_path: Path
 ) -> None:
@@ -149,7 +171,12 @@ def test_a_batch_keeps_the_rows_in_order_and_says_which_failed(
     assert [row["id"] for row in rows] == ["1", "2", "3"]
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert rows[2]["title"] == "'=1+1"
-    assert {claim["text"] for claim in json.loads(rows[0]["claims"])} == {"Red cup", "red"}
+    assert {claim["text"] for claim in json.loads(rows[0]["claims"])} == {
+        "Red cup",
+        "Red",
+        "cup",
+        "red",
+    }
     assert list(tmp_path.iterdir()) == [out]
 
 

@@ -111,12 +111,12 @@ def test_every_claim_of_a_listing_gets_a_verdict_and_a_place(
     page.get_by_label("Title").fill("Navy shirt <b>bold</b>")
     page.get_by_label("Attributes").fill("color = navy\n尺码：大")
     page.get_by_role("button", name="Check the listing").click()
-    expect(page.locator("table.claims tbody tr")).to_have_count(3)
+    expect(page.locator("table.claims tbody tr")).to_have_count(5)
     expect(page.locator(".verdict .headline")).to_contain_text("hotos")
     expect(page.locator(".offer h3")).to_have_text("Navy shirt <b>bold</b>")
 
     page.reload()
-    expect(page.locator("table.claims .label")).to_have_count(3)
+    expect(page.locator("table.claims .label")).to_have_count(5)
     for claim in page.locator("table.claims button.sentence").all():
         claim.click()
         expect(page.locator(".viewer .mark.chosen")).to_be_visible()
