@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -86,6 +87,23 @@ class Settings(BaseSettings):
     max_characters: int = Field(20_000_000, description="Most characters of text in a file")
     parse_seconds: float = Field(120.0, description="Longest time to read one file, seconds")
     parse_memory: int = Field(2_000_000_000, description="Most memory to read one file, bytes")
+    ocr: Literal["auto", "off", "always"] = Field(
+        "auto",
+        description="Text recognition: of pages whose text layer lacks words, of none, of all",
+    )
+    ocr_seconds: float = Field(
+        60.0, description="Longest time to recognise one page, seconds", gt=0
+    )
+    ocr_memory: int = Field(
+        3_000_000_000, description="Most memory to recognise one page, bytes", gt=0
+    )
+    ocr_pages: int = Field(1_000, description="Most pages of a document that are recognised", ge=0)
+    threshold: float = Field(
+        0.0,
+        description="P(agree) that a listing's verdict needs, 0.5 to 1; 0: as the checkpoint says",
+        ge=0,
+        lt=1,
+    )
     max_photos: int = Field(12, description="Most photos of one listing")
     max_upload_files: int = Field(50, description="Most files in one upload")
     max_batch_files: int = Field(200_000, description="Most files in one zip of a batch")
@@ -98,6 +116,11 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, description="Attempts before a job that kills workers fails")
     job_seconds: float = Field(6 * 3600.0, description="Hard limit for one attempt of one job")
     log_level: str = Field("INFO", description="Least severe log line that is written")
+
+    @property
+    def recognition(self) -> str:
+        """What decides which words in pictures are read, for the key of a result."""
+        return f"{self.ocr} {self.ocr_pages} {self.ocr_seconds:g} {self.ocr_memory}"
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -48,6 +48,28 @@ class MediaType(StrEnum):
         return self.value.startswith("text/")
 
 
+class Source(StrEnum):
+    """Where the words of a line come from."""
+
+    #: The file's own text, which the page shows.
+    LAYER = "layer"
+    #: The unseen text layer over the picture of a scan; no one compared it with the picture yet.
+    UNCHECKED = "unchecked"
+    #: Text recognition.
+    OCR = "ocr"
+
+
+class Recognition(StrEnum):
+    """What there is to be done about words that stand in a page's pictures."""
+
+    NOT_NEEDED = "not_needed"
+    #: The page shows something that its text does not account for.
+    WANTED = "wanted"
+    DONE = "done"
+    #: Done, and there is writing, of which no line could be read surely.
+    ILLEGIBLE = "illegible"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of text on a page, as the page shows it."""
@@ -60,6 +82,9 @@ class Line:
     edges: tuple[float, ...] = ()
     #: Number of the text block (paragraph) on the page, from 0, in reading order.
     block: int = 0
+    source: Source = Source.LAYER
+    #: Of recognised words: how sure they are, 0 to 1.
+    confidence: float | None = None
 
 
 class Hiding(StrEnum):
@@ -74,6 +99,8 @@ class Hiding(StrEnum):
     OFF_PAGE = "off_page"
     #: It belongs to an optional layer that is switched off.
     LAYER_OFF = "layer_off"
+    #: It lies unseen over the picture of a scan, where other words or none are to be read.
+    NOT_IN_SCAN = "not_in_scan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +127,7 @@ class Page:
     #: By how many degrees a PDF page is turned clockwise when it is shown: 0, 90, 180 or 270.
     rotation: int = 0
     hidden: tuple[HiddenText, ...] = ()
+    recognition: Recognition = Recognition.NOT_NEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +173,11 @@ class Listing:
     title: str
     description: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    #: P(photos and words agree) that the verdict `consistent` needs, 0.5 or more; `inconsistent`
+    #: needs 1 minus it at most. None: as the checkpoint's calibration says.
+    threshold: float | None = None
+    #: Whether words are proposed from the photos as well.
+    propose: bool = False
 
 
 class Label(StrEnum):
@@ -159,6 +192,8 @@ class TaskName(StrEnum):
     SUMMARIZE = "summarize"
     CHECK_LISTING = "check_listing"
     ASK = "ask"
+    EXTRACT = "extract"
+    COMPARE = "compare"
 
 
 class Status(StrEnum):
@@ -282,8 +317,23 @@ class AskParams:
     question: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractParams:
+    document: str
+    #: Names as a person wrote them; none: those that every document may have.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompareParams:
+    """Two versions of a document, by their hashes."""
+
+    old: str
+    new: str
+
+
 #: What a task is given, beside its inputs.
-Params = SummarizeParams | AskParams | Listing
+Params = SummarizeParams | AskParams | ExtractParams | CompareParams | Listing
 
 
 class ReportProgress(Protocol):

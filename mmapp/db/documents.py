@@ -9,7 +9,16 @@ from sqlalchemy import Row, func, insert, select, update
 
 from mmapp.db.tables import documents, pages
 from mmapp.db.transaction import CHUNK, Transaction, columns
-from mmapp.types import Bookmark, Document, HiddenText, Hiding, Line, Page
+from mmapp.types import (
+    Bookmark,
+    Document,
+    HiddenText,
+    Hiding,
+    Line,
+    Page,
+    Recognition,
+    Source,
+)
 
 
 class StoredDocuments:
@@ -58,6 +67,23 @@ class StoredDocuments:
         known: dict[float, float] = {}
         return [_page(row, known) for row in self._sql.execute(query)]
 
+    def wanting(self, sha256: str) -> int:
+        """How many pages have words in pictures that no one recognised yet."""
+        query = select(func.count()).where(
+            pages.c.document_sha256 == sha256, pages.c.recognition == Recognition.WANTED
+        )
+        return int(self._sql.execute(query).scalar_one())
+
+    def set_words(self, sha256: str, page: Page) -> None:
+        """What is on a page after its pictures were read."""
+        values = _page_values(sha256, page, ())
+        kept = ("lines", "hidden", "characters", "recognition")
+        self._sql.execute(
+            update(pages)
+            .where(pages.c.document_sha256 == sha256, pages.c.number == page.number)
+            .values({name: values[name] for name in kept})
+        )
+
     def page_image(self, sha256: str, number: int) -> str | None:
         query = select(pages.c.image_sha256).where(
             pages.c.document_sha256 == sha256, pages.c.number == number
@@ -92,12 +118,19 @@ def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, An
         "width": page.width,
         "height": page.height,
         "rotation": page.rotation,
-        "lines": [[line.text, line.box, line.edges, line.block] for line in page.lines],
+        "lines": [_line_values(line) for line in page.lines],
         "hidden": [[one.text, one.why, one.box] for one in page.hidden],
         "characters": sum(len(line.text) for line in page.lines),
         "error": page.error,
+        "recognition": page.recognition,
         "image_sha256": images[page.number - 1] if images else None,
     }
+
+
+def _line_values(line: Line) -> list[Any]:
+    """Where a line comes from is told only where it is not the text layer, as in older rows."""
+    values = [line.text, line.box, line.edges, line.block]
+    return values if line.source is Source.LAYER else [*values, line.source, line.confidence]
 
 
 def _page(row: Row[Any], known: dict[float, float]) -> Page:
@@ -106,18 +139,25 @@ def _page(row: Row[Any], known: dict[float, float]) -> Page:
         number=row.number,
         width=row.width,
         height=row.height,
-        lines=tuple(
-            Line(
-                words,
-                None if box is None else tuple(box),
-                tuple(known.setdefault(edge, edge) for edge in edges),
-                block,
-            )
-            for words, box, edges, block in row.lines
-        ),
+        lines=tuple(_line(known, *values) for values in row.lines),
         hidden=tuple(
             HiddenText(words, Hiding(why), tuple(box)) for words, why, box in row.hidden or ()
         ),
         error=row.error,
         rotation=row.rotation,
+        recognition=row.recognition or Recognition.NOT_NEEDED,
     )
+
+
+def _line(
+    known: dict[float, float],
+    text: str,
+    box: Sequence[float] | None,
+    edges: Sequence[float],
+    block: int,
+    source: str = Source.LAYER,
+    confidence: float | None = None,
+) -> Line:
+    where = None if box is None else (box[0], box[1], box[2], box[3])
+    points = tuple(known.setdefault(edge, edge) for edge in edges)
+    return Line(text, where, points, block, Source(source), confidence)

@@ -87,6 +87,23 @@ class Library:
             repository.documents.set_page_image(sha256, number, image)
         return picture
 
+    def ocr_picture(self, document: Document, page: Page) -> bytes:
+        """The picture in which the words of a page are recognised that its text lacks.
+
+        It is without the page's own text, except where that was not kept apart.
+        """
+        if document.media_type is not MediaType.PDF or document.encrypted:
+            return self.page_image(document.sha256, page.number)
+        from mmapp.documents.frames import OCR_DPI
+
+        return self._open_reader().render(
+            self._blobs.get(document.sha256),
+            page.number,
+            dpi=OCR_DPI,
+            without_text=bool(page.lines),
+            name=document.name,
+        )
+
     def annotated(self, result: Result) -> bytes:
         """The PDF that a result is about, with its evidence highlighted."""
         marks = exports.marks(result)
@@ -94,7 +111,7 @@ class Library:
             raise NotPossible(
                 f"The result of job {result.job_id} quotes no page; export it as Markdown or JSON"
             )
-        document = self.document(result.payload["document"]["sha256"])
+        document = self.document(exports.marked_document(result))
         if document.media_type is not MediaType.PDF or document.encrypted:
             kind = "encrypted" if document.encrypted else f"{document.media_type}, no PDF"
             raise NotPossible(f"{document.name} is {kind}; export its result as Markdown or JSON")

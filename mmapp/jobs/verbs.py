@@ -68,6 +68,7 @@ class Jobs:
         return jobs
 
     def close(self) -> None:
+        self._runner.close()
         self._library.close()
         self._broker.close()
         self._database.close()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from mmapp.types import Page
+from mmapp.types import Page, Source
 
 
 class PageState(StrEnum):
@@ -54,4 +54,7 @@ def with_map(
 def _state(page: Page, failed: set[int], parts: Mapping[int, Sequence[int]]) -> PageState:
     if page.number in failed:
         return PageState.FAILED
-    return PageState.READ if page.number in parts else PageState.BLANK
+    if page.number not in parts:
+        return PageState.BLANK
+    recognised = any(line.source is Source.OCR for line in page.lines)
+    return PageState.OCR if recognised else PageState.READ

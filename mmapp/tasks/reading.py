@@ -30,7 +30,16 @@ from mmapp.tasks.paragraphs import Span
 from mmapp.tasks.portions import Portion, portions, room_for_text
 from mmapp.tasks.sections import outline_of
 from mmapp.tasks.sentences import Sentence, joined, word_count
-from mmapp.types import Continuation, Document, Engine, Page, Progress, ReportProgress
+from mmapp.types import (
+    Continuation,
+    Document,
+    Engine,
+    Page,
+    Progress,
+    Recognition,
+    ReportProgress,
+    Source,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,7 +47,8 @@ if TYPE_CHECKING:
 #: Hidden passages that a payload tells, and characters of each.
 MOST_HIDDEN = 50
 HIDDEN_CHARACTERS = 300
-NO_TEXT_LAYER = "no text layer; text in pictures is not read yet"
+NO_TEXT_LAYER = "no text layer, and text recognition is off (MMAPP_OCR)"
+ILLEGIBLE = "illegible: text recognition is not sure of any line"
 #: How far the mean of a portion's margins is moved to that of all: where 16 held-out documents were
 #: read in 4 to 8 portions each, this chose more like a reading in one piece than 0 or 1.
 LEVELED = 0.5
@@ -285,7 +295,11 @@ def proved(sentence: Sentence, pages: Sequence[PageText]) -> dict[str, Any]:
         boxes = page.boxes_of(span.start, span.end)
         stands = stands and bool(quote) and quote in page_text(page.page)
         quotes.append(quote)
-        evidence.append({"page": span.page, "quote": quote, "boxes": [list(box) for box in boxes]})
+        proof = {"page": span.page, "quote": quote, "boxes": [list(box) for box in boxes]}
+        confidence = page.confidence_of(span.start, span.end)
+        if confidence is not None:
+            proof["ocr"] = confidence
+        evidence.append(proof)
     return {
         "text": sentence.text,
         "supported": stands and joined(quotes) == sentence.text,
@@ -299,7 +313,8 @@ def coverage(
     """Which pages are read, and why others are not."""
     failed = _failed_pages(inputs, {page.page.number for page in with_words}, report)
     pages = len(inputs.pages)
-    return {"pages": pages, "read": pages - len(failed), "ocr": 0, "failed": failed}
+    recognised = sum(any(line.source is Source.OCR for line in page.lines) for page in inputs.pages)
+    return {"pages": pages, "read": pages - len(failed), "ocr": recognised, "failed": failed}
 
 
 def hidden(inputs: DocumentInput) -> dict[str, Any]:
@@ -333,14 +348,19 @@ def _failed_pages(
         report(Progress("preparing", page.number, total, "pages", 0, total))
         if page.error:
             failed.append({"page": page.number, "reason": page.error})
-        elif page.number not in with_words and not _is_blank(inputs, page):
+        elif page.recognition is Recognition.ILLEGIBLE:
+            failed.append({"page": page.number, "reason": ILLEGIBLE})
+        elif page.number not in with_words and not _is_empty(inputs, page):
             failed.append({"page": page.number, "reason": NO_TEXT_LAYER})
     return failed
 
 
-def _is_blank(inputs: DocumentInput, page: Page) -> bool:
-    """Text pages without words are blank; other pages when their picture is one plain colour."""
-    if inputs.document.media_type.is_text:
+def _is_empty(inputs: DocumentInput, page: Page) -> bool:
+    """Whether nothing is written on a page without words: it is text, was recognised, or is blank.
+
+    A page is blank when its picture is one plain colour.
+    """
+    if inputs.document.media_type.is_text or page.recognition is Recognition.DONE:
         return True
     if inputs.page_images is None:
         return False
@@ -360,6 +380,6 @@ def _no_text(inputs: DocumentInput) -> str:
     if inputs.document.media_type.is_text:
         return f"{name}: there are no words in it; give a file with text"
     return (
-        f"{name}: none of its {pages:,} page(s) has words to read, and text in pictures is not "
-        "read yet; give a file with a text layer (run OCR over it first)"
+        f"{name}: no words could be read on its {pages:,} page(s); give a file with a text layer, "
+        "or a sharper scan with text recognition on (MMAPP_OCR)"
     )

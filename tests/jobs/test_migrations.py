@@ -42,9 +42,12 @@ def test_migrations_make_what_the_code_expects_and_take_it_away(empty_url: str) 
     migrate(empty_url)
 
 
-def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None:
+@pytest.mark.parametrize(("before", "task"), [("0001", "ask"), ("0005", "extract")])
+def test_a_new_task_comes_and_goes_and_other_jobs_stay(
+    empty_url: str, before: str, task: str
+) -> None:
     migrate(empty_url)
-    command.downgrade(alembic_config(empty_url), "0001")
+    command.downgrade(alembic_config(empty_url), before)
     engine = connectable(empty_url)
     add = sqlalchemy.text(
         "INSERT INTO jobs (id, task, status, priority, label, label_folded, params, attempt,"
@@ -56,10 +59,10 @@ def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None
         "INSERT INTO results VALUES (:id, :task, 1, 'key', '{}', '{}', '', '', '2026-11-22')"
     )
 
-    def insert(task: str) -> None:
+    def insert(name: str) -> None:
         with engine.begin() as connection:
-            connection.execute(add, {"id": task, "task": task})
-            connection.execute(made, {"id": task, "task": task})
+            connection.execute(add, {"id": name, "task": name})
+            connection.execute(made, {"id": name, "task": name})
 
     def stored() -> list[str]:
         with engine.connect() as connection:
@@ -68,18 +71,53 @@ def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None
 
     insert("summarize")
     with pytest.raises(IntegrityError):
-        insert("ask")
-    before = schema(engine)
+        insert(task)
+    names = schema(engine)
     migrate(empty_url)
-    insert("ask")
+    insert(task)
     with pytest.raises(IntegrityError):
         insert("frobnicate")
-    assert stored() == ["ask", "summarize"]
-    assert schema(engine) == before
-    command.downgrade(alembic_config(empty_url), "0001")
+    assert stored() == sorted([task, "summarize"])
+    assert schema(engine) == names
+    command.downgrade(alembic_config(empty_url), before)
     assert stored() == ["summarize"]
     with pytest.raises(IntegrityError):
-        insert("ask")
+        insert(task)
+    engine.dispose()
+
+
+def test_pages_without_words_are_looked_at_after_the_migration_and_others_are_not(
+    empty_url: str,
+) -> None:
+    migrate(empty_url)
+    command.downgrade(alembic_config(empty_url), "0003")
+    engine = connectable(empty_url)
+    kinds = [
+        ("scan", "application/pdf", 0),
+        ("book", "application/pdf", 9),
+        ("note", "text/plain", 0),
+    ]
+    with engine.begin() as connection:
+        for name, kind, characters in kinds:
+            values = {"sha": name, "kind": kind, "characters": characters, "lines": b""}
+            connection.execute(
+                sqlalchemy.text(
+                    "INSERT INTO documents VALUES (:sha, 'n', :kind, 1, 1, FALSE, '2026-11-22')"
+                ),
+                values,
+            )
+            connection.execute(
+                sqlalchemy.text(
+                    "INSERT INTO pages (document_sha256, number, width, height, rotation, lines,"
+                    " characters, error) VALUES (:sha, 1, 9, 9, 0, :lines, :characters, '')"
+                ),
+                values,
+            )
+    migrate(empty_url)
+    with engine.connect() as connection:
+        stored = sqlalchemy.text("SELECT document_sha256, recognition FROM pages ORDER BY 1")
+        found = [tuple(row) for row in connection.execute(stored)]
+    assert found == [("book", None), ("note", None), ("scan", "wanted")]
     engine.dispose()
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,16 @@ from mmapp import tasks
 from mmapp.documents.quotes import page_text
 from mmapp.errors import BadInput, CheckpointProblem, DocumentError, JobCancelled, NoText
 from mmapp.tasks.summarize import Calibration, refuse_impossible
-from mmapp.types import Bookmark, MediaType, Page, Progress, SummarizeParams, TaskName
+from mmapp.types import (
+    Bookmark,
+    MediaType,
+    Page,
+    Progress,
+    Recognition,
+    Source,
+    SummarizeParams,
+    TaskName,
+)
 from model.train.calibration import Offered, SummaryCalibration
 from tests.tasks.fakes import (
     FakeEngine,
@@ -160,7 +170,7 @@ def test_a_page_without_words_is_reported_and_not_passed_over():
         "read": 1,
         "ocr": 0,
         "failed": [
-            {"page": 2, "reason": "no text layer; text in pictures is not read yet"},
+            {"page": 2, "reason": "no text layer, and text recognition is off (MMAPP_OCR)"},
             {"page": 3, "reason": "page is damaged"},
         ],
         "blank": 0,
@@ -171,6 +181,29 @@ def test_a_page_without_words_is_reported_and_not_passed_over():
             {"first": 2, "last": 3, "state": "failed", "parts": []},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "failed"), [(Recognition.DONE, []), (Recognition.ILLEGIBLE, [2])], ids=str
+)
+def test_a_recognised_page_without_words_is_no_failure_unless_it_is_illegible(state, failed):
+    pages = (pdf_page(1, ENGLISH), Page(2, 595, 842, recognition=state))
+    coverage = summarize(FakeEngine(likes("bees")), document(*pages))["coverage"]
+    assert [page["page"] for page in coverage["failed"]] == failed
+    assert all("illegible" in page["reason"] for page in coverage["failed"])
+
+
+def test_recognised_words_are_marked_in_their_evidence_and_counted():
+    page = pdf_page(1, ENGLISH)
+    lines = [replace(line, source=Source.OCR, confidence=0.96) for line in page.lines]
+    lines[0] = replace(lines[0], confidence=0.84)
+    inputs = document(replace(page, lines=tuple(lines)), pdf_page(2, "No bees here."))
+    payload = summarize(FakeEngine(likes("bees")), inputs, 3)
+    assert payload["coverage"]["ocr"] == 1
+    proofs = [proof for one in payload["summary"] for proof in one["evidence"]]
+    marks = {proof["page"]: proof.get("ocr") for proof in proofs}
+    assert marks[1] in (0.84, 0.96)
+    assert marks.get(2) is None
 
 
 def test_a_page_that_cannot_be_drawn_is_read_without_its_picture():
