@@ -1,7 +1,10 @@
-"""The thread in each worker's parent that looks for lost jobs; it needs no engine."""
+"""The thread in each worker's parent that looks for lost jobs and for children that hang."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import threading
 
 from mmapp.config import Settings
@@ -29,10 +32,18 @@ class Sweeper:
         self._thread.join()
         self._jobs.close()
 
+    def _end_silent(self) -> None:
+        """Kills children that do not even beat; Celery starts others in their places."""
+        for worker in self._jobs.silent_workers(os.getpid()):
+            log.error("silent, killed", worker=worker.name, job_id=worker.job_id)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.process.pid, signal.SIGKILL)
+
     def _sweep_often(self) -> None:
         while True:
             try:
                 swept = self._jobs.sweep()
+                self._end_silent()
             except Exception as error:
                 # The database may be restarting; the next round tries again.
                 log.warning("sweep failed", reason=" ".join(str(error).split()))

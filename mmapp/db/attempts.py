@@ -148,13 +148,19 @@ class StoredAttempts:
             promote_follower(self._sql, job_id)
         return ended.rowcount == 1
 
-    def put_back(self, job_id: str, attempt: int, *, forgiven: bool) -> bool:
-        """Queues a running job again; `forgiven`: the attempt does not count."""
+    def put_back(
+        self, job_id: str, attempt: int, *, forgiven: bool = False, after_s: float = 0.0
+    ) -> bool:
+        """Queues a running job again, to be sent after some seconds; False: not ours any more.
+
+        `forgiven`: the attempt does not count.
+        """
         values: dict[str, Any] = {
             "status": Status.QUEUED,
             "worker": None,
             "lease_until": None,
             "sent_at": None,
+            "not_before": self._sql.moment(after_s),
             "progress": {},
         }
         if forgiven:

@@ -108,6 +108,7 @@ class StoredJobs:
                 error_code="",
                 queued_at=now,
                 sent_at=None if result_of or follows else now,
+                not_before=None,
                 started_at=now if result_of else None,
                 finished_at=now if result_of else None,
                 result_of=result_of,
