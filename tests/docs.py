@@ -81,8 +81,10 @@ def transitions_table() -> str:
     from mmapp.jobs.transitions import TRANSITIONS
 
     rows = ["| event | from | to | |", "|---|---|---|---|"]
-    for step in TRANSITIONS:
-        rows.append(f"| {step.event} | {step.before or 'new'} | {step.after} | {step.when} |")
+    rows += [
+        f"| {step.event} | {step.before or 'new'} | {step.after} | {step.when} |"
+        for step in TRANSITIONS
+    ]
     return "\n".join(rows)
 
 
