@@ -70,6 +70,10 @@ class Load:
             return self._submit(self._listing())
         return self._submit(self._summary(self._chance.randrange(8, 40)))
 
+    def submit_long(self, sentences: int) -> str:
+        """A summary that takes a while."""
+        return self._submit(self._summary(sentences))
+
     def submit_special(self, kind: str) -> Special:
         """A job that can't be done, hangs or kills whoever runs it.
 

@@ -45,6 +45,8 @@ class Mischief:
         self._stop = threading.Event()
         self._lasting: dict[str, threading.Thread] = {}
         self.done: Counter[str] = Counter()
+        #: Jobs that nobody cancels.
+        self.spared: set[str] = set()
         #: Seconds from each cancellation to the job's end.
         self.cancels_s: list[float] = []
         self.faults: dict[str, Callable[[], bool]] = {
@@ -205,7 +207,7 @@ class Mischief:
         return True
 
     def _cancel(self) -> bool:
-        running = self._witness.running()
+        running = [job_id for job_id in self._witness.running() if job_id not in self.spared]
         if not running:
             return False
         job_id = self._chance.choice(running)

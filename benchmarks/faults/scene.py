@@ -37,7 +37,12 @@ class Plan:
     lease_s: float = 20.0
     sweep_s: float = 5.0
     stall_s: float = 30.0
+    #: At the end, when workers wait for jobs: jobs killed once, and jobs cancelled while they run.
+    quiet_kills: int = 5
+    quiet_cancels: int = 20
     checkpoint: Path = REPOSITORY / "checkpoints" / "nano"
+    #: Where data and logs stay for a closer look; None: nowhere.
+    keep: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,13 @@ class Scene:
 def set_up(plan: Plan) -> Iterator[Scene]:
     with contextlib.ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        data_dir = plan.keep or folder / "data"
         server = exits.enter_context(postgresql_server()) if plan.database != "sqlite" else None
         redis = RedisServer(folder)
         redis.start()
         exits.callback(redis.kill)
         settings = Settings(
-            data_dir=folder / "data",
+            data_dir=data_dir,
             database_url=fresh_postgresql(server.url, "faults") if server else "",
             redis_url=redis.url,
             checkpoint=plan.checkpoint,
@@ -100,4 +106,6 @@ def processes_of(folder: Path) -> list[int]:
 
 def blobs_of(folder: Path) -> set[str]:
     """Names of all files in the folder of blobs, half-written ones among them."""
-    return {path.name for path in (folder / "blobs").rglob("*") if not path.is_dir()}
+    return {
+        path.parent.name + path.name for path in (folder / "blobs").rglob("*") if not path.is_dir()
+    }

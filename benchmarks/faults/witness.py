@@ -34,20 +34,22 @@ class Seen:
     worker: str
     error: str
     error_code: str
-    #: Of this attempt: phases in the order of their coming, and how far the last one was.
-    phases: list[str] = field(default_factory=list)
-    done: int = 0
+    #: How far each phase of this attempt was, from 0 to 1.
+    phases: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Harm:
-    """A running job whose worker was harmed: how long until it went on elsewhere, or ended."""
+    """A running job whose worker was harmed, and seconds until it was noticed and taken again."""
 
     fault: str
     job_id: str
     attempt: int
     at: float
-    seconds: float | None = None
+    #: Until it was queued again; what follows is the wait for a free worker.
+    noticed_s: float | None = None
+    #: Until it ran again, or ended.
+    taken_s: float | None = None
 
 
 class Witness:
@@ -122,7 +124,7 @@ class Witness:
         before = self.seen.get(job_id)
         now = Seen(status, row["attempt"], row["worker"] or "", row["error"], row["error_code"])
         if before is not None and before.attempt == now.attempt:
-            now.phases, now.done = before.phases, before.done
+            now.phases = before.phases
         self.seen[job_id] = now
         if before is not None and before.status.is_final and before.status is not status:
             self.revived.append(f"{job_id}: {before.status} became {status}")
@@ -132,14 +134,11 @@ class Witness:
             self._see_progress(job_id, now, row["progress"])
 
     def _see_progress(self, job_id: str, job: Seen, progress: Mapping[str, Any]) -> None:
-        phase, done = progress.get("phase", ""), progress.get("done", 0)
-        if not job.phases or phase != job.phases[-1]:
-            if phase in job.phases:
-                self.backwards.append(f"{job_id}: back to {phase or 'no phase'}")
-            job.phases = [*job.phases, phase]
-        elif done < job.done:
-            self.backwards.append(f"{job_id}: {phase} from {job.done} to {done}")
-        job.done = done
+        phase, total = progress.get("phase", ""), progress.get("total", 0)
+        share = progress["done"] / total if total else 0.0
+        if share < job.phases.get(phase, 0.0):
+            self.backwards.append(f"{job_id}: {phase} from {job.phases[phase]:.2f} to {share:.2f}")
+        job.phases = job.phases | {phase: share}
 
     def _see_result(self, job_id: str, made: str) -> None:
         if self._results.setdefault(job_id, made) != made:
@@ -147,9 +146,12 @@ class Witness:
             self._results[job_id] = made
 
     def _see_recovery(self, harm: Harm) -> None:
-        job = self.seen[harm.job_id]
-        if harm.seconds is None and (job.attempt > harm.attempt or job.status.is_final):
-            harm.seconds = time.monotonic() - harm.at
+        job, elapsed_s = self.seen[harm.job_id], time.monotonic() - harm.at
+        is_over = job.attempt > harm.attempt or job.status.is_final
+        if harm.noticed_s is None and (is_over or job.status is Status.QUEUED):
+            harm.noticed_s = elapsed_s
+        if harm.taken_s is None and is_over:
+            harm.taken_s = elapsed_s
 
 
 def _digest(record: object) -> str:

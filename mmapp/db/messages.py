@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 
 from mmapp.db.tables import jobs
 from mmapp.db.transaction import CHUNK, Transaction
-from mmapp.types import Priority, Status
+from mmapp.types import Message, Priority, Status
 
 
 class StoredMessages:
@@ -28,15 +28,15 @@ class StoredMessages:
         query = select(func.count()).where(_waiting(), jobs.c.sent_at <= self._sql.moment(-age_s))
         return int(self._sql.execute(query).scalar_one())
 
-    def take_unsent(self, limit: int) -> list[tuple[str, Priority]]:
+    def take_unsent(self, limit: int) -> list[Message]:
         """Takes over the sending of queued jobs that were never sent."""
         return self._mark_sent(self._is_due(), limit)
 
-    def take_lost(self, age_s: float, limit: int) -> list[tuple[str, Priority]]:
+    def take_lost(self, age_s: float, limit: int) -> list[Message]:
         """Takes over the sending of those that were sent longest ago."""
         return self._mark_sent(jobs.c.sent_at <= self._sql.moment(-age_s), limit)
 
-    def take_overtaken(self, slack_s: float, limit: int) -> list[tuple[str, Priority]]:
+    def take_overtaken(self, slack_s: float, limit: int) -> list[Message]:
         """Takes over the sending of those that others, sent later, have overtaken.
 
         The broker keeps the order, so their messages are lost, however many wait there.
@@ -70,7 +70,7 @@ class StoredMessages:
             or_(jobs.c.not_before.is_(None), jobs.c.not_before <= self._sql.moment()),
         )
 
-    def _mark_sent(self, condition: ColumnElement[bool], limit: int) -> list[tuple[str, Priority]]:
+    def _mark_sent(self, condition: ColumnElement[bool], limit: int) -> list[Message]:
         chosen = (
             select(jobs.c.id)
             .where(_waiting(), condition)
@@ -81,9 +81,9 @@ class StoredMessages:
             update(jobs)
             .where(jobs.c.id.in_(chosen), _waiting(), condition)
             .values(sent_at=self._sql.moment())
-            .returning(jobs.c.id, jobs.c.priority)
+            .returning(jobs.c.id, jobs.c.priority, jobs.c.attempt > jobs.c.series_start)
         )
-        return sorted((row.id, row.priority) for row in marked)
+        return sorted(Message(*row) for row in marked)
 
     def mark_unsent(self, job_ids: Sequence[str]) -> None:
         """The broker did not take them: the next sweep tries again."""

@@ -10,8 +10,8 @@ from mmapp.errors import JobFailed, MmappError, OutOfMemory, StorageProblem
 #: Seconds until a job is tried again after its first, second and later attempts.
 PAUSES_S = (1.0, 5.0, 30.0)
 
-#: What torch says when memory ends: on a CPU, and by the name of its error on a GPU.
-MEMORY_WORDS = ("can't allocate memory", "out of memory")
+#: What torch says when memory ends: on a CPU, on a GPU, and from inside oneDNN.
+MEMORY_WORDS = ("can't allocate memory", "out of memory", "could not create a primitive")
 
 
 def told(error: Exception) -> MmappError:

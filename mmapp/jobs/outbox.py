@@ -12,7 +12,7 @@ from mmapp.broker import Broker
 from mmapp.db import Database
 from mmapp.errors import BrokerDown
 from mmapp.logs import get_logger
-from mmapp.types import Priority
+from mmapp.types import Message
 
 #: Ids that one sweep sends; the next goes on.
 SWEEP_LIMIT = 1000
@@ -28,14 +28,14 @@ class Outbox:
         self._broker = broker
         self._grace_s = grace_s
 
-    def send(self, jobs: Sequence[tuple[str, Priority]]) -> bool:
+    def send(self, messages: Sequence[Message]) -> bool:
         """Tells the workers; what could not be sent is kept for the next sweep."""
         try:
-            self._broker.send(jobs)
+            self._broker.send(messages)
         except BrokerDown as error:
-            log.warning("not sent, kept for the next sweep", jobs=len(jobs), reason=str(error))
+            log.warning("not sent, kept for the next sweep", jobs=len(messages), reason=str(error))
             with self._database.transaction() as repository:
-                repository.messages.mark_unsent([job_id for job_id, _ in jobs])
+                repository.messages.mark_unsent([message.job_id for message in messages])
             return False
         return True
 
@@ -68,9 +68,9 @@ class Outbox:
         except BrokerDown:
             return 0
         with self._database.transaction() as repository:
-            messages = repository.messages
+            stored = repository.messages
             if lost > 0:
-                to_send = messages.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
+                to_send = stored.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
             else:
-                to_send = messages.take_overtaken(self._grace_s, SWEEP_LIMIT)
+                to_send = stored.take_overtaken(self._grace_s, SWEEP_LIMIT)
         return len(to_send) if to_send and self.send(to_send) else 0

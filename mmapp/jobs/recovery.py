@@ -40,10 +40,7 @@ class Recovery:
 
     def free_lost(self, *, forgiven: bool = False) -> int:
         """Frees all jobs of lost workers; how many. `forgiven`: their attempts do not count."""
-        held = self._lost()
-        for lost in held:
-            self._free(lost, forgiven=forgiven)
-        return len(held)
+        return sum(self._free(lost, forgiven=forgiven) for lost in self._lost())
 
     def free_if_holder_died(self, job_id: str) -> bool:
         """Frees one job, if the process that runs it has ended; whether it did."""
@@ -52,8 +49,7 @@ class Recovery:
             dead = [info.name for info in repository.workers.all() if info.process.is_dead]
         if held is None or held.worker not in dead:
             return False
-        self._free(held, forgiven=False)
-        return True
+        return self._free(held, forgiven=False)
 
     def forget_workers(self) -> None:
         """Takes workers off the list that are dead or were silent for long."""
@@ -101,16 +97,18 @@ class Recovery:
         self._looked = now
         return now >= self._judges_from
 
-    def _free(self, lost: Held, *, forgiven: bool) -> None:
-        log.warning("worker lost", job_id=lost.job_id, worker=lost.worker, attempt=lost.attempt)
+    def _free(self, lost: Held, *, forgiven: bool) -> bool:
         with self._database.transaction() as repository:
-            attempts = repository.attempts
-            if repository.jobs.is_cancel_requested(lost.job_id):
-                attempts.end_cancelled(lost.job_id, lost.attempt)
+            attempts, job_id, number = repository.attempts, lost.job_id, lost.attempt
+            if repository.jobs.is_cancel_requested(job_id):
+                freed = attempts.end_cancelled(job_id, number)
             elif lost.used >= self._max_attempts and not forgiven:
-                attempts.fail(lost.job_id, lost.attempt, _worker_died(lost), "worker_lost")
+                freed = attempts.fail(job_id, number, _worker_died(lost), "worker_lost")
             else:
-                attempts.put_back(lost.job_id, lost.attempt, forgiven=forgiven)
+                freed = attempts.put_back(job_id, number, forgiven=forgiven)
+        if freed:
+            log.warning("worker lost", job_id=job_id, worker=lost.worker, attempt=number)
+        return freed
 
 
 def _worker_died(lost: Held) -> str:

@@ -84,7 +84,14 @@ class Runner:
                 self._running = None
 
     def take(self, job_id: str, worker: str) -> Attempt | None:
-        """The right to run a job; None when it is held, ended or unknown."""
+        """The right to run a job; None when it is held, ended or unknown.
+
+        Waits, as long as a lease, for a database that restarts: whoever gave up at once would go
+        through the whole queue and take nothing.
+        """
+        return self._patiently(lambda: self._take_or_free(job_id, worker))
+
+    def _take_or_free(self, job_id: str, worker: str) -> Attempt | None:
         attempt = self._take(job_id, worker)
         if attempt is None and self._recovery.free_if_holder_died(job_id):
             attempt = self._take(job_id, worker)
@@ -227,15 +234,22 @@ class Runner:
 
     def _write(self, write: Callable[[Repository], T]) -> T:
         """One transaction that waits, as long as a lease, for a database that restarts."""
+
+        def once() -> T:
+            with self._database.transaction() as repository:
+                return write(repository)
+
+        return self._patiently(once)
+
+    def _patiently(self, do: Callable[[], T]) -> T:
         deadline = time.monotonic() + self._settings.lease_seconds
         while True:
             try:
-                with self._database.transaction() as repository:
-                    return write(repository)
+                return do()
             except DatabaseNotReady:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(1.0)
+                time.sleep(0.5)
 
 
 def _stalled(attempt: Attempt, limit_s: float) -> JobStalled:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mmapp.errors import JobStalled
+from mmapp.db.tables import workers
+from mmapp.errors import DatabaseNotReady, JobStalled
 from mmapp.jobs import Jobs, failures
 from mmapp.processes import Process, machine
 from mmapp.types import Job, Priority, Status, SummarizeParams, TaskName
@@ -162,7 +164,6 @@ def test_who_was_away_longer_than_a_lease_gives_others_time_to_beat(
 
 def test_children_that_live_and_do_not_beat_are_told_from_others(jobs: Jobs) -> None:
     here = Process.current()
-    brief = jobs.settings.model_copy(update={"lease_seconds": 0.2})
     told = [
         info("silent", here, parent_pid=7),
         info("of another parent", here, parent_pid=8),
@@ -172,11 +173,52 @@ def test_children_that_live_and_do_not_beat_are_told_from_others(jobs: Jobs) -> 
         info("beating", here, parent_pid=7),
     ]
     for worker in told:
-        jobs.greet(dataclasses.replace(worker))
-    with Jobs.open(brief) as parent:
-        assert parent.silent_workers(7) == []
-        for _ in range(3):
-            time.sleep(0.1)
-            jobs.beat("beating")
-            parent.silent_workers(7)
-        assert [worker.name for worker in parent.silent_workers(7)] == ["silent"]
+        jobs.greet(worker)
+    assert jobs.silent_workers(7) == []
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    with jobs._database._engine.begin() as connection:
+        connection.execute(workers.update().values(last_seen=long_ago))
+    jobs.beat("beating")
+    assert [worker.name for worker in jobs.silent_workers(7)] == ["silent"]
+
+
+def test_a_worker_waits_for_a_database_that_restarts_and_takes_its_job_then(
+    jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, asked = jobs._runner._take, 0
+
+    def away_at_first(job_id: str, worker: str) -> object:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise DatabaseNotReady("The database does not answer")
+        return really(job_id, worker)
+
+    monkeypatch.setattr(jobs._runner, "_take", away_at_first)
+    jobs.run(job.id, engine(), "w1")
+    assert jobs.get(job.id).status is Status.SUCCEEDED
+
+
+def test_of_twenty_who_ask_at_once_one_computes_for_all(
+    jobs: Jobs, queued_jobs: Jobs, add_text: AddText
+) -> None:
+    params = SummarizeParams(add_text(TEXT).sha256, 4)
+    barrier = threading.Barrier(20)
+
+    def submit(number: int) -> str:
+        """Some in this process's application, some in one of their own."""
+        barrier.wait()
+        if number % 2:
+            return jobs.submit(TaskName.SUMMARIZE, params).id
+        with Jobs.open(queued_jobs.settings) as own:
+            return own.submit(TaskName.SUMMARIZE, params).id
+
+    with ThreadPoolExecutor(20) as threads:
+        ids = list(threads.map(submit, range(20)))
+    worker = engine()
+    for job_id in ids:
+        jobs.run(job_id, worker, "w1")
+    assert len(set(ids)) == 20
+    assert len(worker.prefixes) == 1
+    assert {jobs.get(job_id).status for job_id in ids} == {Status.SUCCEEDED}
+    assert len({str(jobs.result(job_id).record) for job_id in ids}) == 1
