@@ -118,6 +118,7 @@ def measure(files: Sequence[Mutant]) -> dict[str, Any]:
             os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
         stayed = [path.name for path in temporary.rglob("*")]
         stayed += [path.name for path in (settings.data_dir / "blobs").rglob(".new-*")]
+        stayed += [path.name for path in (settings.data_dir / "tmp").rglob("*")]
     figures["temporary files that stayed"] = stayed
     figures["seconds"] = round(time.monotonic() - began)
     never = (
