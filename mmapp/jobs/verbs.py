@@ -82,6 +82,10 @@ class Jobs:
         """Raises `BrokerDown` unless Redis answers; jobs can be submitted all the same."""
         self._broker.check()
 
+    def waiting_messages(self) -> int:
+        """Messages that wait for a worker; raises `BrokerDown`."""
+        return self._broker.depth()
+
     def check_database(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is migrated."""
         self._database.check()
