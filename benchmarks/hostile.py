@@ -135,7 +135,7 @@ def _through(settings: Settings, files: Sequence[Mutant]) -> dict[str, Any]:
         stack.wait_ready(300)
         [worker] = jobs.workers()
         for number, file in enumerate(files):
-            _add(jobs, file, outcome)
+            add(jobs, file, outcome)
             show(number + 1, len(files))
         _wait(jobs, outcome)
         died = [one.name for one in jobs.workers()] != [worker.name]
@@ -152,7 +152,7 @@ def _through(settings: Settings, files: Sequence[Mutant]) -> dict[str, Any]:
     }
 
 
-def _add(jobs: Jobs, file: Mutant, outcome: Outcome) -> None:
+def add(jobs: Jobs, file: Mutant, outcome: Outcome) -> None:
     """Adds a file; submits a job about it when it can be read."""
     began = time.monotonic()
     try:

@@ -42,10 +42,7 @@ QUICK: dict[str, Any] = {
     "quiet_cancels": 5,
 }
 
-#: Jobs of each kind that something is done to: see `load.Load.submit_special`.
-SPECIALS = ("raises", "hangs", "kills", "raises")
-
-#: How they have to end, unless other faults hit them as often as a job is tried.
+#: How these have to end, unless other faults hit them as often as a job is tried.
 ENDS = {"raises": Status.FAILED, "hangs": Status.SUCCEEDED, "kills": Status.FAILED}
 
 #: Errors of jobs that faults hit as often as a job is tried.
@@ -124,7 +121,7 @@ def _run(scene: Scene, witness: Witness) -> tuple[list[Special], Mischief]:
     plan = scene.plan
     load = Load(scene, random.Random(plan.seed))
     mischief = Mischief(scene, witness, random.Random(plan.seed + 1))
-    specials = [load.submit_special(kind) for kind in SPECIALS]
+    specials = [load.submit_special(kind) for kind in plan.specials]
     for special in specials:
         if special.kind == "kills":
             mischief.kill_whoever_runs(special)
@@ -223,7 +220,7 @@ def broken(figures: dict[str, Any]) -> list[str]:
         *("ended otherwise than due", "orphaned blobs", "orphaned processes"),
     )
     found = [name for name in never if figures[name]]
-    raising = SPECIALS.count("raises")
+    raising = figures["plan"]["specials"].count("raises")
     found += [
         f"failed with {code}"
         for code, count in figures["failed with"].items()

@@ -37,6 +37,8 @@ class Plan:
     lease_s: float = 20.0
     sweep_s: float = 5.0
     stall_s: float = 30.0
+    #: Jobs that something is done to: see `load.Load.submit_special`.
+    specials: tuple[str, ...] = ("raises", "hangs", "kills", "raises")
     #: At the end, when workers wait for jobs: jobs killed once, and jobs cancelled while they run.
     quiet_kills: int = 5
     quiet_cancels: int = 20
