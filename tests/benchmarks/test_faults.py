@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.__main__ import QUICK, broken, late, measure, spread, table
+from benchmarks.faults.__main__ import (
+    QUICK,
+    QUIET_CANCEL,
+    QUIET_KILL,
+    broken,
+    late,
+    measure,
+    spread,
+    table,
+)
 from benchmarks.faults.scene import Plan
 from benchmarks.faults.witness import Witness
 from benchmarks.hostile import Outcome, add, seeds
@@ -16,11 +25,11 @@ from mmapp.jobs import Jobs
 from tests.servers import migrated_sqlite
 
 SHORT = Plan(
-    **{**QUICK, "quiet_kills": 1, "quiet_cancels": 2},
-    jobs=10,
+    **{**QUICK, "quiet_kills": 0, "quiet_cancels": 1},
+    jobs=8,
     workers=2,
-    seconds=5.0,
-    specials=("raises", "hangs"),
+    seconds=4.0,
+    specials=("raises",),
 )
 
 
@@ -50,10 +59,7 @@ def test_what_must_never_be_is_named() -> None:
 
 
 def test_what_takes_longer_than_promised_is_named() -> None:
-    kill, cancel = (
-        f"in quiet: seconds until a {what}"
-        for what in ("killed job runs again", "cancelled job ends")
-    )
+    kill, cancel = QUIET_KILL, QUIET_CANCEL
     assert late({kill: spread([4.0, None, 29.0]), cancel: spread([])}) == []
     assert late({kill: spread([31.0]), cancel: spread([2.5])}) == [
         f"{kill}: 31.0 s",

@@ -222,3 +222,29 @@ def test_of_twenty_who_ask_at_once_one_computes_for_all(
     assert len(worker.prefixes) == 1
     assert {jobs.get(job_id).status for job_id in ids} == {Status.SUCCEEDED}
     assert len({str(jobs.result(job_id).record) for job_id in ids}) == 1
+
+
+def test_a_job_that_meets_what_may_pass_after_it_was_cancelled_ends(
+    jobs: Jobs, add_text: AddText
+) -> None:
+    params = SummarizeParams(add_text(TEXT).sha256, 3)
+    leader, follower = (jobs.submit(TaskName.SUMMARIZE, params) for _ in range(2))
+
+    def rule(*_: object) -> float:
+        jobs.cancel(leader.id)
+        raise MemoryError
+
+    jobs.run(leader.id, engine(rule), "w1")
+    assert jobs.get(leader.id).status is Status.CANCELLED
+    assert jobs.take(follower.id, "w2") is not None
+
+
+def test_a_cancel_during_a_put_back_is_heeded(jobs: Jobs, job: Job) -> None:
+    attempt = taken(jobs, job.id)
+    thread = threading.Thread(target=jobs.cancel, args=(job.id,))
+    with jobs._database.transaction() as repository:
+        assert repository.attempts.put_back(job.id, attempt.number)
+        thread.start()
+        time.sleep(0.3)
+    thread.join()
+    assert jobs.get(job.id).status is Status.CANCELLED
