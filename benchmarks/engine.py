@@ -37,9 +37,11 @@ import torch
 from benchmarks.limits import matrix_rate, read_rate
 from benchmarks.plot import ratios_svg
 from benchmarks.shapes import SHAPES, text_config, write_text_checkpoint, write_vision_checkpoint
+from model.checkpoint import load_transformer, save_checkpoint
 from model.convert.gguf import export_gguf
 from model.engine import choose_device, choose_dtype
 from model.progress import Progress
+from model.quantized.quantize import Precision, quantize
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"transformers": "transformers", "llama.cpp": "xllamacpp"}
@@ -75,6 +77,9 @@ class Work:
         return {"kind": self.kind, "tokens": self.tokens, "tiles": self.tokens,
                 "steps": self.steps, "variant": variant}  # fmt: skip
 
+
+#: Which of our ways to compute a peer is compared with, where it is not "ours".
+OURS_OF = {"llama.cpp q8_0": "ours int8"}
 
 PER_SECOND = "tokens per CPU second"
 WORKS = (
@@ -278,7 +283,9 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
             visions.append(Contender(name, "transformers", seeing, attention))
     if "llama.cpp" in present:
         types = ["bf16" if dtype == torch.bfloat16 else "f32"]
-        types += [] if options.quick else ["q8_0"]
+        if not options.quick:
+            types.append("q8_0")
+            texts.append(Contender(OURS_OF["llama.cpp q8_0"], "ours", int8(folder)))
         for kind in types:
             path = here / f"{kind}.gguf"
             if not path.exists():
@@ -289,13 +296,27 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
     return texts, visions
 
 
+def int8(folder: Path) -> Path:
+    """The same weights in eight bits, as `python -m model quantize` makes them; made if they are
+    not there yet."""
+    path = folder.with_name(f"{folder.name}-int8")
+    if not path.exists():
+        partial = path.with_name(path.name + ".partial")
+        transformer = load_transformer(folder)
+        quantize(transformer, Precision("8"), None, Progress("quantizing", "{} of {}".format))
+        save_checkpoint(transformer, partial)
+        partial.rename(path)
+    return path
+
+
 def compare(
     works: Sequence[Work], measured: Mapping[str, Mapping[str, Turns]]
 ) -> Iterator[dict[str, Any]]:
     for work in works:
         values = {name: turns.value(work) for name, turns in measured[work.name].items()}
-        ours = values.pop("ours")
-        for peer, theirs in values.items():
+        peers = (name for name in values if not name.startswith("ours"))
+        for peer in peers:
+            ours, theirs = values[OURS_OF.get(peer, "ours")], values[peer]
             is_less_better = work.kind == "load"
             ratio = theirs / ours if is_less_better else ours / theirs
             yield row(f"{work.name} ({work.unit})", peer, ours, theirs, ratio)
@@ -311,28 +332,32 @@ def shares(
     text = text_config(options.shape)
     weights = used_weights(text)
     for work in works:
-        turns = measured[work.name].get("ours")
-        if turns is None or work.batch > 1:
-            continue
-        rate = turns.value(work) * weights
-        if work.kind == "prefill":
-            reached, limit, name = 2 * rate, limits["matrix"], "GFLOP/s of products"
-        elif work.kind == "decode":
-            size = getattr(torch, options.dtype).itemsize
-            reached, limit, name = rate * size, limits["read"], "GB/s of weights"
-        else:
-            continue
-        yield row(
-            f"{work.name} ({name})", "this machine", reached / 1e9, limit / 1e9, reached / limit
-        )
+        for name, turns in measured[work.name].items():
+            if not name.startswith("ours") or work.batch > 1:
+                continue
+            if work.kind == "prefill":
+                told = "GFLOP/s of products"
+                reached, limit = 2 * turns.value(work) * sum(weights), limits["matrix"]
+            elif work.kind == "decode":
+                size = getattr(torch, options.dtype).itemsize
+                sizes = (1 if name in OURS_OF.values() else size, size)
+                told = "GB/s of weights" + name.removeprefix("ours").replace(" ", ", ")
+                read = sum(n * each for n, each in zip(weights, sizes, strict=True))
+                reached, limit = turns.value(work) * read, limits["read"]
+            else:
+                continue
+            yield row(
+                f"{work.name} ({told})", "this machine", reached / 1e9, limit / 1e9, reached / limit
+            )
 
 
-def used_weights(text: Any) -> int:
-    """Weights that a text token is multiplied with; a prompt's are without the unembedding."""
+def used_weights(text: Any) -> tuple[int, int]:
+    """Weights that a text token is multiplied with: of the layers, and of the unembedding, which is
+    not quantized."""
     heads = 2 * text.num_attention_heads + 2 * text.num_key_value_heads
     experts = 3 * text.intermediate_size * (1 + text.num_experts_per_tok)
     layer = text.hidden_size * (heads * text.head_dim + experts)
-    return int(text.num_hidden_layers * layer + text.vocab_size * text.hidden_size)
+    return int(text.num_hidden_layers * layer), int(text.vocab_size * text.hidden_size)
 
 
 def row(work: str, peer: str, ours: float, theirs: float, ratio: float) -> dict[str, Any]:

@@ -52,10 +52,12 @@ class Ours:
 
     def __init__(self, path: Path, dtype: str, context: int) -> None:
         from model.checkpoint import load_transformer
+        from model.decoding import DecoderOf
 
         del context
         self.dtype = getattr(torch, dtype)
         self.transformer = load_transformer(path, self.dtype)
+        self.decoder = DecoderOf(self.transformer)
 
     @torch.inference_mode()
     def prefill(self, tokens: int, variant: str) -> None:
@@ -87,8 +89,13 @@ class Ours:
     def _read(self, ids_BT: Tensor) -> None:
         from model.transformer import Layout
 
-        layout = Layout.consecutive(self.cache.length, ids_BT.shape[1], len(ids_BT))
-        h_BTD = self.transformer(self.transformer.embed(ids_BT), layout, self.cache)
+        x_BTD = self.transformer.embed(ids_BT)
+        decoder = self.decoder([self.cache]) if ids_BT.shape[1] == 1 else None
+        if decoder is not None:
+            h_BTD = decoder.read(x_BTD[:, 0], [self.cache])[:, None]
+        else:
+            layout = Layout.consecutive(self.cache.length, ids_BT.shape[1], len(ids_BT))
+            h_BTD = self.transformer(x_BTD, layout, self.cache)
         self.next_B1 = self.transformer.unembed(h_BTD[:, -1:]).argmax(-1)
 
 

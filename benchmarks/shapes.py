@@ -1,7 +1,7 @@
 """The shapes that are measured, and random checkpoints of them: one folder that all engines read.
 
 Every size is one that llama.cpp can run (it fixes the chunk at 8,192 and every fourth layer without
-RoPE), so that all engines do the same mathematics. Called by `engine`.
+RoPE), so that all engines do the same mathematics. Called by `engine` and `context`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,23 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size_mlp": 3072,
         "vocab_size": 16_384,
     },
+    "narrow": {  # 7.5 M parameters: for texts so long that little else than attention costs time
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "intermediate_size": 256,
+        "intermediate_size_mlp": 512,
+        "vocab_size": 1024,
+    },
 }
 
 
-def text_config(shape: str) -> TextConfig:
+def text_config(shape: str, context: int = CONTEXT) -> TextConfig:
     return TextConfig(
         **SHAPES[shape],  # type: ignore[arg-type]
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         num_local_experts=16,
         attention_chunk_size=8192,
     )
@@ -67,10 +77,12 @@ def vision_config(text_width: int) -> VisionConfig:
     )
 
 
-def write_text_checkpoint(shape: str, folder: Path, dtype: torch.dtype) -> Path:
+def write_text_checkpoint(
+    shape: str, folder: Path, dtype: torch.dtype, context: int = CONTEXT
+) -> Path:
     """Random weights; a vocabulary of bytes and one pair of them, since llama.cpp asks for one."""
     torch.manual_seed(0)
-    _write(ModelConfig(text_config(shape)), folder, dtype)
+    _write(ModelConfig(text_config(shape, context)), folder, dtype)
     _vocabulary().save(str(folder / "tokenizer.json"))
     return folder
 

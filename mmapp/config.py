@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,8 +41,27 @@ class Settings(BaseSettings):
     checkpoint: Path = Field(
         REPOSITORY / "checkpoints" / "nano", description="Checkpoint folder, Hugging Face layout"
     )
-    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, …")
+    device: str = Field(
+        "auto", description="Where the model runs: auto, cpu, cuda:1, or several: cuda:0,cuda:1"
+    )
     dtype: str = Field("auto", description="Weights in memory: auto, bfloat16, float32")
+    prefix_memory_mb: int = Field(
+        -1,
+        description="Memory in which a worker keeps what it has read of documents, for the next "
+        "question, in MB; 0: none, -1: a tenth of what is free",
+        ge=-1,
+    )
+    prefix_disk_mb: int = Field(
+        -1,
+        description="The same on disk, for all workers on the data folder; "
+        "-1: a tenth of what is free, at most 10,000",
+        ge=-1,
+    )
+    photo_memory_mb: int = Field(
+        256,
+        description="Memory in which a worker keeps what it has seen in photos, in MB; 0: none",
+        ge=0,
+    )
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
     engine_url: str = Field(
         "",
@@ -67,6 +87,17 @@ class Settings(BaseSettings):
     max_characters: int = Field(20_000_000, description="Most characters of text in a file")
     parse_seconds: float = Field(120.0, description="Longest time to read one file, seconds")
     parse_memory: int = Field(2_000_000_000, description="Most memory to read one file, bytes")
+    ocr: Literal["auto", "off", "always"] = Field(
+        "auto",
+        description="Text recognition: of pages whose text layer lacks words, of none, of all",
+    )
+    ocr_seconds: float = Field(
+        60.0, description="Longest time to recognise one page, seconds", gt=0
+    )
+    ocr_memory: int = Field(
+        3_000_000_000, description="Most memory to recognise one page, bytes", gt=0
+    )
+    ocr_pages: int = Field(1_000, description="Most pages of a document that are recognised", ge=0)
     max_photos: int = Field(12, description="Most photos of one listing")
     max_upload_files: int = Field(50, description="Most files in one upload")
     max_batch_files: int = Field(200_000, description="Most files in one zip of a batch")
@@ -84,6 +115,11 @@ class Settings(BaseSettings):
     )
     job_seconds: float = Field(6 * 3600.0, description="Hard limit for one attempt of one job")
     log_level: str = Field("INFO", description="Least severe log line that is written")
+
+    @property
+    def recognition(self) -> str:
+        """What decides which words in pictures are read, for the key of a result."""
+        return f"{self.ocr} {self.ocr_pages} {self.ocr_seconds:g} {self.ocr_memory}"
 
     @property
     def sqlalchemy_url(self) -> str:

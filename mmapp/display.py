@@ -64,6 +64,21 @@ HIDING = {
     Hiding.TINY: "too small to be read",
     Hiding.OFF_PAGE: "off the page",
     Hiding.LAYER_OFF: "in a layer that is off",
+    Hiding.NOT_IN_SCAN: "not what is read in the scan",
+}
+#: What a written sentence lacks, by `missing.kind`.
+MISSING = {
+    "quote": "“{said}” is not on p. {page}",
+    "proof": "it cites nothing",
+    "language": "it is in another language than the document",
+    "words": "its quotes are about something else",
+    "number": "number {said}",
+    "percent": "percentage {said}",
+    "money": "amount {said}",
+    "measure": "measure {said}",
+    "date": "date {said}",
+    "name": "name {said}",
+    "quotation": "quotation “{said}”",
 }
 #: Hidden passages that are shown.
 MOST_HIDDEN = 5
@@ -97,12 +112,33 @@ def result_view(job: Job, result: Result, url: str = "") -> RenderableType:
 
 
 def summary_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    found: list[RenderableType] = [_numbered(payload["summary"])]
+    for section in payload.get("sections", ()):
+        title = clean(section["title"]) or "Before the first heading"
+        head = Text.assemble((title, "bold"), (f"  p. {section['page']}", "dim"))
+        found += [Padding(head, (1, 0, 0, 0)), _numbered(section["summary"])]
+    return _of_document(job, payload, Group(*found), _support(payload.get("support")))
+
+
+def _numbered(sentences: Sequence[Mapping[str, Any]]) -> RenderableType:
+    if not sentences:
+        return Text("No sentence.", "dim")
     lines = Table.grid(padding=(0, 1))
     lines.add_column(justify="right", style="dim")
     lines.add_column()
-    for number, sentence in enumerate(payload["summary"], 1):
+    for number, sentence in enumerate(sentences, 1):
         lines.add_row(f"{number}.", _sentence(sentence))
-    return _of_document(job, payload, lines)
+    return lines
+
+
+def _support(support: Mapping[str, Any] | None) -> str:
+    """How much of what was written is proved; grounded summaries are proved by their making."""
+    if not support or support["rate"] is None:
+        return ""
+    line = f"  {support['supported']} of {support['written']} written sentences proved"
+    if support["dropped"]:
+        line += f", {len(support['dropped'])} dropped"
+    return line
 
 
 def answer_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
@@ -129,15 +165,34 @@ def _sentence(sentence: Mapping[str, Any]) -> Text:
     """The words with the pages where they stand; each page's own words where there are several."""
     evidence, words = sentence["evidence"], clean(sentence["text"])
     if not sentence["supported"]:
-        return Text(words).append("  not proved", "bold yellow")
+        lacking = "; ".join(map(_lacking, sentence.get("missing", ())))
+        doubt = f"  not proved: {lacking}" if lacking else "  not proved"
+        return Text(words).append(doubt, "bold yellow")
     is_quote = len(evidence) == 1 and clean(evidence[0]["quote"]) == words
     text = Text(f"“{words}”" if is_quote else words)
     pages = ", ".join(str(one["page"]) for one in evidence)
     text.append(f"  ✓ p. {pages}", "green")
+    text.append(_recognised(evidence), "dim")
     if not is_quote:
         for one in evidence:
             text.append(f"\np. {one['page']}: “{clean(one['quote'])}”", "dim")
     return text
+
+
+def _recognised(evidence: Sequence[Mapping[str, Any]]) -> str:
+    """That words were recognised in a picture, and how surely."""
+    sure = [float(one["ocr"]) for one in evidence if "ocr" in one]
+    return f"  text recognition, {min(sure):.0%} sure" if sure else ""
+
+
+def _lacking(missing: Mapping[str, Any]) -> str:
+    """What a written sentence has and its quotes have not."""
+    kind, said = missing["kind"], clean(missing["text"])
+    if kind == "page":
+        pages = ", ".join(str(page) for page in missing["found_on"])
+        return f"“{said}” is on p. {pages}, not on p. {missing['page']}"
+    words = MISSING[kind].format(said=said, page=missing.get("page", ""))
+    return clean(words)
 
 
 def coverage_line(coverage: Mapping[str, Any]) -> Text:
@@ -149,6 +204,10 @@ def coverage_line(coverage: Mapping[str, Any]) -> Text:
     line = Text(f"Read {coverage['read']:,} of {_count(coverage['pages'], 'page')}", "dim")
     if coverage["ocr"]:
         line.append(f", {coverage['ocr']:,} by text recognition", "dim")
+    if coverage.get("parts", 1) > 1:
+        line.append(f", in {coverage['parts']:,} parts", "dim")
+    if coverage.get("blank"):
+        line.append(f", {coverage['blank']:,} of them blank", "dim")
     for reason, pages in failed.items():
         named = ", ".join(str(page) for page in pages[:MOST_PAGES])
         more = f" and {len(pages) - MOST_PAGES:,} more" if len(pages) > MOST_PAGES else ""

@@ -79,6 +79,12 @@ class ParseCrash(DocumentError):
     code = "parse_crash"
 
 
+class OcrFailed(DocumentError):
+    """The words in a picture could not be recognised: too slow, too large, or no recogniser."""
+
+    code = "ocr_failed"
+
+
 class NoText(DocumentError):
     """No page has words to read."""
 

@@ -8,7 +8,7 @@ reader's child, through `jobs.Jobs.annotated`. Refuses nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmapp.types import Job, Mark, Result, TaskName
@@ -33,12 +33,24 @@ def marks(result: Result) -> list[Mark]:
     """Where the evidence of a result about a document stands, with what it proves."""
     if result.task not in QUOTES_OF:
         return []
-    notes = [(item["text"], item["evidence"]) for item in result.payload[QUOTES_OF[result.task]]]
+    quoted = quoted_sentences(result.task, result.payload)
+    notes = [
+        (item["text"] if item["supported"] else f"{item['text']} (not proved)", item["evidence"])
+        for item in quoted
+    ]
     return [
         Mark(one["page"], tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in one["boxes"]), text)
         for text, evidence in notes
         for one in evidence
     ]
+
+
+def quoted_sentences(task: TaskName, payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """All sentences of a result about a document, in the order in which they are shown."""
+    found = list(payload[QUOTES_OF[task]])
+    for section in payload.get("sections", ()):
+        found += section["summary"]
+    return found
 
 
 def plain(text: str) -> str:
@@ -50,19 +62,39 @@ def _document(job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
     if job.task is TaskName.ASK:
         yield f"Probability that this is answered: {payload['probability']:.0%}"
         yield ""
-    for number, item in enumerate(payload[QUOTES_OF[job.task]], 1):
-        doubt = "" if item["supported"] else " **(not proved)**"
-        yield f"{number}. {plain(item['text'])}{doubt}"
-        for one in item["evidence"]:
-            yield f"   - page {one['page']}: “{plain(one['quote'])}”"
+    if payload.get("support") and payload["support"]["rate"] is not None:
+        support = payload["support"]
+        yield f"{support['supported']} of {support['written']} written sentences are proved."
+        yield ""
+    yield from _sentences(payload[QUOTES_OF[job.task]])
+    for section in payload.get("sections", ()):
+        yield ""
+        yield f"## {plain(section['title']) or 'Before the first heading'}"
+        yield ""
+        yield f"Page {section['page']}."
+        yield ""
+        yield from _sentences(section["summary"])
     if job.task is TaskName.ASK and not payload["found"]:
         yield "Not in this document."
     covered = payload["coverage"]
     yield ""
-    yield f"Read {covered['read']:,} of {covered['pages']:,} pages."
+    recognised = f", {covered['ocr']:,} by text recognition" if covered["ocr"] else ""
+    yield f"Read {covered['read']:,} of {covered['pages']:,} pages{recognised}."
     for page in covered["failed"]:
         yield f"- page {page['page']} was not read: {plain(page['reason'])}"
     yield from _hidden(payload.get("hidden"))
+
+
+def _sentences(quoted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for number, item in enumerate(quoted, 1):
+        lacking = ", ".join(
+            f"{one['kind']} {plain(one['text'])}".strip() for one in item.get("missing", ())
+        )
+        doubt = f" **(not proved{': ' if lacking else ''}{lacking})**"
+        yield f"{number}. {plain(item['text'])}{'' if item['supported'] else doubt}"
+        for one in item["evidence"]:
+            sure = f" (text recognition, {one['ocr']:.0%} sure)" if "ocr" in one else ""
+            yield f"   - page {one['page']}: “{plain(one['quote'])}”{sure}"
 
 
 def _hidden(hidden: Mapping[str, Any] | None) -> Iterator[str]:

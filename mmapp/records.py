@@ -27,12 +27,14 @@ def run_key(
     profile: Mapping[str, Any],
     prompt_sha256: str,
     schema_version: int,
+    recognition: str = "",
 ) -> str:
     """One hash of all that a result depends on: equal keys, equal results.
 
-    Documents are in `params` by their hashes.
+    Documents are in `params` by their hashes. `recognition` says how words in pictures are read.
     """
     parts = [task, params, weights_sha256, profile, prompt_sha256, __version__, schema_version]
+    parts.append(recognition)
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

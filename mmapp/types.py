@@ -7,7 +7,7 @@ nothing: limits are checked where bytes come in (`mmapp.documents`), rules where
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -48,6 +48,28 @@ class MediaType(StrEnum):
         return self.value.startswith("text/")
 
 
+class Source(StrEnum):
+    """Where the words of a line come from."""
+
+    #: The file's own text, which the page shows.
+    LAYER = "layer"
+    #: The unseen text layer over the picture of a scan; no one compared it with the picture yet.
+    UNCHECKED = "unchecked"
+    #: Text recognition.
+    OCR = "ocr"
+
+
+class Recognition(StrEnum):
+    """What there is to be done about words that stand in a page's pictures."""
+
+    NOT_NEEDED = "not_needed"
+    #: The page shows something that its text does not account for.
+    WANTED = "wanted"
+    DONE = "done"
+    #: Done, and there is writing, of which no line could be read surely.
+    ILLEGIBLE = "illegible"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of text on a page, as the page shows it."""
@@ -60,6 +82,9 @@ class Line:
     edges: tuple[float, ...] = ()
     #: Number of the text block (paragraph) on the page, from 0, in reading order.
     block: int = 0
+    source: Source = Source.LAYER
+    #: Of recognised words: how sure they are, 0 to 1.
+    confidence: float | None = None
 
 
 class Hiding(StrEnum):
@@ -74,6 +99,8 @@ class Hiding(StrEnum):
     OFF_PAGE = "off_page"
     #: It belongs to an optional layer that is switched off.
     LAYER_OFF = "layer_off"
+    #: It lies unseen over the picture of a scan, where other words or none are to be read.
+    NOT_IN_SCAN = "not_in_scan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +127,7 @@ class Page:
     #: By how many degrees a PDF page is turned clockwise when it is shown: 0, 90, 180 or 270.
     rotation: int = 0
     hidden: tuple[HiddenText, ...] = ()
+    recognition: Recognition = Recognition.NOT_NEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +137,17 @@ class Mark:
     page: int
     boxes: tuple[Box, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """An entry of a PDF's own outline."""
+
+    #: From 1, the outermost.
+    level: int
+    title: str
+    #: 1-based.
+    page: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +161,8 @@ class Document:
     page_count: int
     #: Needed a password when it was added; the password itself is never stored.
     encrypted: bool = False
+    #: The outline that a PDF brings with it, in its order; empty where there is none.
+    outline: tuple[Bookmark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +223,14 @@ class Progress:
     pages_total: int = 0
     #: Seconds left at the present pace; None while unknown.
     eta_s: float | None = None
+    #: Share of the whole job that is done, from 0 to 1, where the task knows it: a long document
+    #: goes through its phases once for each of its parts.
+    work: float | None = None
 
     @property
     def fraction(self) -> float:
+        if self.work is not None:
+            return self.work
         return self.done / self.total if self.total else 0.0
 
 
@@ -255,8 +301,16 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class SummarizeParams:
     document: str
+    #: How long the summary of the document, and of each section, is.
     sentences: int = 3
-    mode: Literal["grounded"] = "grounded"
+    #: As a share of the sentences that there are, from 0 to 1; counts instead of `sentences`.
+    share: float | None = None
+    #: Each section of the document is summarized too.
+    sections: bool = False
+    #: Sentences quoted from the document, or written freely and then checked against quotes.
+    mode: Literal["grounded", "abstractive"] = "grounded"
+    #: What becomes of a written sentence that its quotes do not prove.
+    unsupported: Literal["mark", "drop"] = "mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +363,12 @@ class Engine(Protocol):
         self,
         parts: Sequence[str | Image],
         on_progress: OnTokens | None = None,
-    ) -> Prefix: ...
+        *,
+        after: Any = None,
+    ) -> Prefix:
+        """Reads the beginning of a prompt, which the engine may know from an earlier job, or what
+        stands `after` a prefix."""
+        ...
 
     def score(
         self,
@@ -317,6 +376,29 @@ class Engine(Protocol):
         continuations: Sequence[Continuation],
         on_progress: OnTokens | None = None,
     ) -> list[float]: ...
+
+    def generate(
+        self,
+        prefix: Any,
+        prompt: str,
+        *,
+        max_tokens: int,
+        on_token: Callable[[str], None] | None = None,
+    ) -> str: ...
+
+    def prefill_many(
+        self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None
+    ) -> Sequence[Prefix]:
+        """As `prefill` of each; an engine that can reads them in the same steps."""
+        ...
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[Any, Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair. A prompt that is given as its parts is read and forgotten."""
+        ...
 
 
 class OnTokens(Protocol):

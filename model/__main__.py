@@ -21,19 +21,21 @@ from PIL import Image
 
 from model.checkpoint import CheckpointError
 from model.config import ConfigError
-from model.describe import Description, Place, describe
+from model.describe import Description, Division, Place, Share, describe
 from model.engine import (
     Continuation,
     Engine,
     EngineError,
     choose_cache_dtype,
-    choose_device,
+    choose_devices,
     choose_dtype,
     load,
 )
 from model.experts import expert_use, plot, table
 from model.image import ImageConfigError
+from model.memory import Device, devices_named, gpus
 from model.pages import CACHE_DTYPES
+from model.placement import WAYS, PlacementError
 from model.prefixes import PrefixStore
 from model.progress import Progress
 from model.prompt import Part, PromptError
@@ -49,6 +51,7 @@ KNOWN_ERRORS = (
     ConfigError,
     EngineError,
     ImageConfigError,
+    PlacementError,
     PromptError,
     SamplingError,
     TokenizerError,
@@ -124,9 +127,12 @@ def run_score(arguments: argparse.Namespace) -> None:
 
 
 def run_describe(arguments: argparse.Namespace) -> None:
-    dtype = choose_dtype(arguments.dtype, choose_device(arguments.device))
+    dtype = choose_dtype(arguments.dtype, choose_devices(arguments.device)[0])
     cache_dtype = choose_cache_dtype(arguments.cache_dtype, dtype)
-    description = describe(arguments.folder, dtype, arguments.context, cache_dtype)
+    several = arguments.devices or (gpus() if len(gpus()) > 1 else ())
+    description = describe(
+        arguments.folder, dtype, arguments.context, cache_dtype, several, arguments.way
+    )
     if arguments.json:
         return _say_json(description.as_json())
     return _say(_description_lines(description))
@@ -190,6 +196,10 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument(
         "--context", type=_positive, metavar="N", help="tokens to count the cache for"
     )
+    described.add_argument(
+        "--devices", type=_devices, metavar="8x80GiB",
+        help="divide the model among these; default: the GPUs here, if there are several",
+    )  # fmt: skip
     used = _verb(verbs, "experts", run_experts, "which experts texts and images are sent to")
     used.add_argument(
         "file", type=Path, nargs="+", metavar="TEXT-OR-IMAGE", help="read one after another"
@@ -219,7 +229,12 @@ def _verb(
         "--cache-dtype", default="auto", metavar="DTYPE",
         help=f"of what was read: auto (as computed), {', '.join(CACHE_DTYPES)}",
     )  # fmt: skip
-    verb.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    verb.add_argument(
+        "--device", default="auto", help="auto, cpu or cuda; several devices: cuda:0,cuda:1"
+    )
+    verb.add_argument(
+        "--way", choices=WAYS, default=WAYS[0], help="how several devices share a model"
+    )
     verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return verb
 
@@ -246,6 +261,13 @@ def _positive(word: str) -> int:
     return number
 
 
+def _devices(words: str) -> list[Device]:
+    try:
+        return devices_named(words)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _load(arguments: argparse.Namespace, prefixes: PrefixStore | None = None) -> Engine:
     return load(
         arguments.folder,
@@ -253,6 +275,7 @@ def _load(arguments: argparse.Namespace, prefixes: PrefixStore | None = None) ->
         arguments.device,
         cache_dtype=arguments.cache_dtype,
         prefixes=prefixes,
+        way=arguments.way,
     )
 
 
@@ -334,6 +357,7 @@ def _description_lines(d: Description) -> str:
         f"{d.cache_dtype}",
         *([_image_line(d)] if d.features_per_image else []),
         *(f"here         {_place_line(place)}" for place in d.devices),
+        *(_division_lines(d.division, d.cache_tokens) if d.division else []),
         f"GPUs needed  {', or '.join(f'{n} of {size}' for size, n in d.gpus_needed.items())}",
         f"layers       {len(d.layers)}",
     ]
@@ -358,6 +382,21 @@ def _image_line(d: Description) -> str:
 def _place_line(place: Place) -> str:
     verdict = "fits" if place.fits else "does not fit"
     return f"{verdict} {place.name}, {_mebibytes(place.memory_bytes)}"
+
+
+def _division_lines(division: Division, tokens: int) -> list[str]:
+    verdict = "fits" if division.fits else f"does not fit: {division.remedy}"
+    among = f"on {len(division.shares)} devices, by {division.way}, with {tokens:,} tokens"
+    return [f"{among}: {verdict}", *map(_share_line, enumerate(division.shares))]
+
+
+def _share_line(numbered: tuple[int, Share]) -> str:
+    number, share = numbered
+    layers = f", layers {share.layers}" if share.layers else ""
+    return (
+        f"  {number}: {share.device}: {_mebibytes(share.weights_bytes):>15} of weights"
+        f" {_mebibytes(share.cache_bytes):>15} of cache{layers}{'' if share.fits else '; too much'}"
+    )
 
 
 def _mebibytes(count: int) -> str:

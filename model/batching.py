@@ -40,6 +40,11 @@ class Wanted(NamedTuple):
     extend_cache: bool = True
     predicts: bool = False  #: whether the logits after the last token are asked for
 
+    @property
+    def is_step(self) -> bool:
+        """Whether it is the next token of an answer that is being written."""
+        return self.predicts and len(self.piece.token_ids) == 1
+
 
 class Found(NamedTuple):
     """What the model made of them."""
@@ -49,6 +54,25 @@ class Found(NamedTuple):
 
 
 Request = Generator[Wanted, Found, Result]
+
+
+class Tally:
+    """Tokens that many requests have read, and those that they have to read, added up. The total
+    grows when a request begins."""
+
+    def __init__(self, on_progress: Callable[[int, int], None] | None) -> None:
+        self._tell = on_progress
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def of(self, number: int) -> Callable[[int, int], None]:
+        """What a request tells how far it is."""
+
+        def told(done: int, total: int) -> None:
+            self._counts[number] = done, total
+            if self._tell is not None:
+                self._tell(*map(sum, zip(*self._counts.values(), strict=True)))
+
+        return told
 
 
 def alone(request: Request[Result], read: Callable[[list[Wanted]], list[Found]]) -> Result:

@@ -66,18 +66,36 @@ class LayerCache:
             self.held += end - done
             done = end
         self.read += new
-        segments = self.segments()
-        if self.held == self.limit:
-            self.pages, self.held = [], 0
-        return segments
+        return self._until_now()
+
+    def claim(self) -> list[Segment]:
+        """As `extend` by one token, whose keys and values the caller writes himself: they are the
+        last of the last segment."""
+        self._last_page(1).filled += 1
+        self.held += 1
+        self.read += 1
+        return self._until_now()
 
     def clone(self) -> LayerCache:
         return self.of(self.shape, self.limit, self.pages, self.held, self.read)
+
+    def move(self, device: torch.device) -> None:
+        """Holds everything on this device from now on; clones stay where they are."""
+        if self.shape.device != device:
+            self.shape = self.shape._replace(device=device)
+            self.pages = [page.to(device) for page in self.pages]
 
     @property
     def nbytes(self) -> int:
         """Of all its pages, whether they are shared or not."""
         return sum(page.nbytes for page in self.pages)
+
+    def _until_now(self) -> list[Segment]:
+        """All that is held; nothing of it is held any longer where it ends the chunk."""
+        segments = self.segments()
+        if self.held == self.limit:
+            self.pages, self.held = [], 0
+        return segments
 
     def _require_fit(self, k_BKTW: Tensor) -> int:
         batch, _, new, _ = k_BKTW.shape

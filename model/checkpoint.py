@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from model.config import ConfigError, ModelConfig, TextConfig
 from model.memory import free_bytes, what_fits
+from model.placement import Plan, connect, spread
 from model.quantized.layers import QuantizedWeight
 from model.quantized.layouts import LayoutError
 from model.quantized.stored import (
@@ -205,37 +206,44 @@ class Uninitialised(TorchFunctionMode):
 
 
 def load_transformer(
-    folder: Path | str, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path | str,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | Sequence[torch.device] = "cpu",
+    plan: Plan | None = None,
 ) -> Transformer:
     """The model of the folder, ready to read; `dtype` None keeps each weight as it is stored.
 
+    With several devices, `plan` says what goes where, and each tensor is read straight to there.
     What is quantized stays so. It refuses, before it reads, weights that do not fit the memory.
     """
     folder = Path(folder)
-    config = load_config(folder)
-    with torch.device("meta"), Uninitialised():  # shapes only: no memory, no random numbers
-        transformer = Transformer(config)
-    ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
+    devices = [torch.device(device)] if isinstance(device, torch.device | str) else list(device)
+    config, transformer, ours_of, headers, quantized = _inventory(folder)
     shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
-    headers = _headers(folder)
-    quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
-    _require_memory(folder, Sizes.told(headers, quantized), dtype, torch.device(device))
+    if plan is None:
+        _require_memory(folder, Sizes.told(headers, quantized), dtype, devices[0])
+    else:
+        _require_places(folder, plan, devices, quantized)
+        spread(transformer, plan)
     weights: dict[str, Tensor] = {}
+    there: set[str] = set()
     extra: list[str] = []
     for name, tensor in _stored_tensors(folder):
         if config.text.is_dense and COMPUTED.fullmatch(name):
             continue
         if name in quantized:
+            where = _places(quantized.ours_of(name), tensor, devices, plan)
             with _layout_of(folder):
-                quantized.add(name, tensor, device, partial(from_hf, text=config.text))
+                quantized.add(name, tensor, where[0].device, partial(from_hf, text=config.text))
         elif name in ours_of:
             ours = ours_of[name]
             _check_tensor(folder, name, tensor, shapes[ours])
-            tensor = tensor.to(device=device, dtype=dtype or tensor.dtype)
-            weights[ours] = from_hf(ours, tensor, config.text)
+            for here, part, on in _places(ours, tensor, devices, plan):
+                weights[here] = from_hf(ours, part.to(on, dtype or tensor.dtype), config.text)
+            there.add(ours)
         else:
             extra.append(name)
-    there = weights.keys() | quantized.ours
+    there |= quantized.ours
     _refuse_names(
         folder, "is missing", [theirs for theirs, ours in ours_of.items() if ours not in there]
     )
@@ -244,7 +252,58 @@ def load_transformer(
         quantized.install(transformer)
     few_bits = {n: tensor for n, tensor in transformer.state_dict().items() if not tensor.is_meta}
     transformer.load_state_dict({**weights, **few_bits}, strict=True, assign=True)
+    if plan is not None:
+        connect(transformer)
     return transformer.eval()
+
+
+class Placed(NamedTuple):
+    """A tensor, or some experts of it, on its way to a device."""
+
+    name: str  #: in the model
+    tensor: Tensor
+    device: torch.device
+
+
+def _places(
+    ours: str, tensor: Tensor, devices: Sequence[torch.device], plan: Plan | None
+) -> list[Placed]:
+    if plan is None:
+        return [Placed(ours, tensor, devices[0])]
+    return [
+        Placed(
+            piece.name,
+            tensor if piece.first is None else tensor[piece.first : piece.end],
+            devices[piece.device],
+        )
+        for piece in plan.pieces(ours)
+    ]
+
+
+class Inventory(NamedTuple):
+    """What a folder holds, told by its config and the headers of its files."""
+
+    config: ModelConfig
+    transformer: Transformer  #: shapes only
+    ours_of: dict[str, str]  #: our names of the weights, by those in the files
+    headers: dict[str, Header]
+    quantized: QuantizedWeights
+
+
+def _inventory(folder: Path) -> Inventory:
+    config = load_config(folder)
+    transformer = _shapes_of(config)
+    headers = _headers(folder)
+    ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
+    shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
+    quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
+    return Inventory(config, transformer, ours_of, headers, quantized)
+
+
+def _shapes_of(config: ModelConfig) -> Transformer:
+    """A model without memory or random numbers."""
+    with torch.device("meta"), Uninitialised():
+        return Transformer(config)
 
 
 class Sizes(NamedTuple):
@@ -270,15 +329,31 @@ class Sizes(NamedTuple):
         return floats + self.few_bits
 
 
+def tensor_bytes(config: ModelConfig, dtype: torch.dtype) -> dict[str, int]:
+    """Bytes of each tensor of a model in this dtype, by our name."""
+    tensors = _shapes_of(config).state_dict()
+    return {name: tensor.numel() * dtype.itemsize for name, tensor in tensors.items()}
+
+
+def stored_tensor_bytes(folder: Path | str, dtype: torch.dtype | None) -> dict[str, int]:
+    """Bytes in memory of each tensor of the folder, by our name; none of them is read. What is
+    quantized stays so; `dtype` None keeps the others as they are stored."""
+    _, _, ours_of, headers, quantized = _inventory(Path(folder))
+    sizes: dict[str, int] = {}
+    for name, header in headers.items():
+        if name in quantized:
+            ours, size = quantized.ours_of(name), header.nbytes
+        elif name in ours_of:
+            ours, size = ours_of[name], header.numbers * (dtype or header.dtype).itemsize
+        else:
+            continue
+        sizes[ours] = sizes.get(ours, 0) + size
+    return sizes
+
+
 def weights_bytes(folder: Path | str, dtype: torch.dtype) -> int:
     """Bytes of the folder's weights in memory; none of them is read."""
-    config, headers = load_config(folder), _headers(Path(folder))
-    with torch.device("meta"), Uninitialised():
-        transformer = Transformer(config)
-    ours_of = {theirs: ours for ours, theirs in hf_names(transformer).items()}
-    shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
-    quantized = QuantizedWeights(config.quantization, headers, ours_of, shapes)
-    return Sizes.told(headers, quantized).bytes_in(dtype)
+    return sum(stored_tensor_bytes(folder, dtype).values())
 
 
 def save_checkpoint(
@@ -413,6 +488,23 @@ def _require_memory(
             f"{folder}: the weights need {need / 2**30:,.1f} GiB, {device} has "
             f"{free / 2**30:,.1f} GiB free: {remedy}"
         )
+
+
+def _require_places(
+    folder: Path, plan: Plan, devices: Sequence[torch.device], quantized: QuantizedWeights
+) -> None:
+    if any(plan.experts) and quantized.ours:
+        raise CheckpointError(
+            f"{folder}: quantized experts stay together: share the model by layers"
+        )
+    for load, device in zip(plan.loads, devices, strict=True):
+        free = free_bytes(device)
+        if load.weights_bytes > free:
+            raise CheckpointError(
+                f"{folder}: {device} is to hold {load.weights_bytes / 2**30:,.1f} GiB of weights "
+                f"and has {free / 2**30:,.1f} GiB free: give it more devices, or weights in fewer "
+                "bits (python -m model quantize)"
+            )
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -340,6 +340,12 @@ class TextConfig:
         """
         return self.attention_chunk_size if self.uses_rope(layer) else None
 
+    @property
+    def reads_beyond(self) -> bool:
+        """Whether positions after `max_position_embeddings` mean what earlier ones do: RoPE turns
+        only within chunks, and layers without it sharpen their queries with the length."""
+        return not self.is_dense and self.attn_temperature_tuning
+
     def is_moe(self, layer: int) -> bool:
         if self.moe_layers is not None:
             return layer in self.moe_layers

@@ -7,7 +7,7 @@ Called by: `python -m model describe`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,16 @@ from typing import Any
 import torch
 
 from model.cache import cache_bytes, layer_bytes
-from model.checkpoint import Uninitialised, load_config
-from model.checkpoint import weights_bytes as stored_bytes
+from model.checkpoint import (
+    Uninitialised,
+    load_config,
+    stored_tensor_bytes,
+    tensor_bytes,
+)
 from model.config import ModelConfig, TextConfig
-from model.memory import GPU_GIGABYTES, devices, gpus_needed
+from model.memory import GPU_GIGABYTES, Device, devices, gpus_needed
 from model.moe import Experts
+from model.placement import Load, Plan, advice, plan
 from model.presets import preset
 from model.transformer import Transformer
 
@@ -45,6 +50,28 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one of several devices would hold."""
+
+    device: str
+    memory_bytes: int
+    weights_bytes: int
+    cache_bytes: int
+    layers: str  #: the first and the last
+    fits: bool  #: with a tenth of the memory left
+
+
+@dataclass(frozen=True)
+class Division:
+    """The model on several devices."""
+
+    way: str  #: by layers, or by experts
+    fits: bool
+    remedy: str  #: what would fit, if this does not
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
 class Description:
     """The numbers that people compare checkpoints by."""
 
@@ -67,6 +94,7 @@ class Description:
     cache_bytes_per_image: int  #: keys and values for cross-attention, at most
     devices: tuple[Place, ...]  #: of this machine
     gpus_needed: dict[str, int]  #: by their memory: how many hold weights and cache between them
+    division: Division | None  #: on the devices that were asked about
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,18 +105,21 @@ def describe(
     dtype: torch.dtype,
     cache_tokens: int | None,
     cache_dtype: torch.dtype | None = None,
+    shared_by: Sequence[Device] = (),
+    way: str = "layers",
 ) -> Description:
     """Reads config.json, or the preset; `cache_tokens` is the whole context unless given, and
-    `cache_dtype` is `dtype`."""
+    `cache_dtype` is `dtype`. `shared_by` are devices that the model is divided among, in a `way` of
+    `placement`."""
     config = _config(Path(folder_or_name))
     with torch.device("meta"), Uninitialised():
         transformer = Transformer(config)
     tokens = cache_tokens or config.text.max_position_embeddings
     parameters = _count(transformer)
-    weights_bytes = parameters * dtype.itemsize
+    sizes = tensor_bytes(config, dtype)
     if config.quantization is not None:
-        weights_bytes = stored_bytes(folder_or_name, dtype)
-    kept = cache_dtype or dtype
+        sizes = stored_tensor_bytes(folder_or_name, dtype)
+    weights_bytes, kept = sum(sizes.values()), cache_dtype or dtype
     need = weights_bytes + cache_bytes(config.text, tokens, kept)
     encoders = (transformer.vision, transformer.projector, transformer.cross_vision)
     vision = sum(_count(part) for part in encoders if part)
@@ -114,6 +145,32 @@ def describe(
         * layer_bytes(config.text, features, kept),
         devices=tuple(Place(d.name, d.memory_bytes, d.fits(need)) for d in devices()),
         gpus_needed={f"{size} GB": gpus_needed(need, size) for size in GPU_GIGABYTES},
+        division=_divide(config.text, sizes, shared_by, tokens, kept, way) if shared_by else None,
+    )
+
+
+def _divide(
+    text: TextConfig,
+    sizes: Mapping[str, int],
+    shared_by: Sequence[Device],
+    tokens: int,
+    kept: torch.dtype,
+    way: str,
+) -> Division:
+    made: Plan = plan(text, sizes, shared_by, tokens, kept, way)
+    remedy = "" if made.fits else advice(text, sizes, shared_by, tokens, kept, way)
+    return Division(way, made.fits, remedy, tuple(map(_share, made.loads)))
+
+
+def _share(load: Load) -> Share:
+    first, end = load.layers
+    return Share(
+        load.device.name,
+        load.device.memory_bytes,
+        load.weights_bytes,
+        load.cache_bytes,
+        f"{first}-{end - 1}" if end > first else "",
+        load.fits,
     )
 
 

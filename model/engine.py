@@ -23,18 +23,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.batching import Found, Piece, Request, Result, Wanted, alone, together
+from model.batching import Found, Piece, Request, Result, Tally, Wanted, alone, together
 from model.branches import Continued, Row, pack
 from model.cache import Cache
-from model.checkpoint import load_transformer, weights_sha256
+from model.checkpoint import (
+    load_config,
+    load_transformer,
+    stored_tensor_bytes,
+    weights_sha256,
+)
+from model.config import TextConfig
 from model.cross_image import CrossImageProcessor
+from model.decoding import Decoder, DecoderOf
+from model.features import FeatureStore
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
+from model.memory import device_of
 from model.pages import CACHE_DTYPES
+from model.placement import PlacementError, Plan, plan
 from model.prefixes import Identity, PrefixStore, pixel_hash
 from model.products import computes_bfloat16
-from model.prompt import Part, Prompt, ask, open_turn, reply
-from model.readings import Prefix
+from model.prompt import Part, Prompt, ask, go_on, open_turn, reply
+from model.readings import Prefix, code_sha256
 from model.sample import Choices, Sampling, choose
 from model.tokenizer import IMAGE, PATCH, TOKENIZER, TextStream, Tokenizer
 from model.transformer import Layout, Transformer
@@ -44,7 +54,9 @@ OnProgress = Callable[[int, int], None]
 Allowed = Callable[[Sequence[int]], Sequence[int] | None] | Sequence[str]
 
 PIECE_TOKENS = 1024  #: tokens read at once in prefill, and most tokens in a row of branches
+PLANNED_TOKENS = 131_072  #: at most, of the text whose cache several devices make room for
 AT_ONCE = 16  #: most prompts whose caches are held at a time by `score_many` and its like
+FEATURE_BYTES = 2**28  #: for features of images that may be seen again
 IMAGES_AT_ONCE = 4  #: encoded for one piece, where images are looked at by cross-attention
 LOGITS_AT_ONCE = 2**24  #: numbers in a slice of logits: 64 MiB of float32
 
@@ -75,29 +87,62 @@ def load(
     cache_dtype: str = "auto",
     prefixes: PrefixStore | None = None,
     piece_tokens: int = PIECE_TOKENS,
+    feature_bytes: int = FEATURE_BYTES,
+    context_length: int | None = None,
+    way: str = "layers",
 ) -> Engine:
     """Loads a checkpoint folder in Hugging Face layout.
 
     `dtype` "auto" is bfloat16 where the machine computes with it, else float32; `device` "auto"
-    is the GPU if there is one. `cache_dtype` is how keys and values of what was read are kept:
+    is the GPU if there is one. Several devices, as in "cuda:0,cuda:1", share the model in a `way`
+    of `model.placement`. `cache_dtype` is how keys and values of what was read are kept:
     "auto" as they are computed, else one of `model.pages.CACHE_DTYPES`; fp8 and int8 take half the
+    memory of bfloat16. With `prefixes`, what prompts have in common is read once. Images that are
+    seen again are not encoded again, as far as `feature_bytes` hold what was made of them. A folder
+    of weights without a tokenizer.json gives `logits` and nothing else.
     memory of bfloat16. With `prefixes`, what prompts have in common is read once. A folder of
-    weights without a tokenizer.json gives `logits` and nothing else.
+    weights without a tokenizer.json gives `logits` and nothing else. `context_length` above what
+    the config says is for models whose positions mean something there (`TextConfig.reads_beyond`).
     """
-    chosen_device = choose_device(device)
-    chosen_dtype = choose_dtype(dtype, chosen_device)
+    chosen_devices = choose_devices(device)
+    chosen_dtype = choose_dtype(dtype, chosen_devices[0])
     kept_dtype = choose_cache_dtype(cache_dtype, chosen_dtype)
-    transformer = load_transformer(folder, chosen_dtype, chosen_device)
+    _require_positions(Path(folder).name, load_config(folder).text, context_length or 0)
+    places = None
+    if len(chosen_devices) > 1:
+        places = place(folder, chosen_devices, chosen_dtype, kept_dtype, way)
+    transformer = load_transformer(folder, chosen_dtype, chosen_devices, places)
     engine = Engine(
         Path(folder),
         transformer,
         cache_dtype=kept_dtype,
         prefixes=prefixes,
         piece_tokens=piece_tokens,
+        feature_bytes=feature_bytes,
+        context_length=context_length,
     )
     if (engine.folder / TOKENIZER).exists():
         engine.prepare()
     return engine
+
+
+def place(
+    folder: str | Path,
+    devices: Sequence[torch.device],
+    dtype: torch.dtype,
+    cache_dtype: torch.dtype,
+    way: str,
+) -> Plan:
+    """A plan for these devices, with room for the caches of a long text."""
+    text = load_config(folder).text
+    context = min(text.max_position_embeddings, PLANNED_TOKENS)
+    sizes = stored_tensor_bytes(folder, dtype)
+    try:
+        return plan(
+            text, sizes, [device_of(device) for device in devices], context, cache_dtype, way
+        )
+    except PlacementError as error:
+        raise EngineError(f"{folder}: {error}") from error
 
 
 class Engine:
@@ -111,6 +156,8 @@ class Engine:
         cache_dtype: torch.dtype | None = None,  #: None: that of the weights
         prefixes: PrefixStore | None = None,
         piece_tokens: int = PIECE_TOKENS,
+        feature_bytes: int = FEATURE_BYTES,
+        context_length: int | None = None,  #: None: max_position_embeddings
     ) -> None:
         self.folder = folder
         self.prefixes = prefixes
@@ -121,6 +168,10 @@ class Engine:
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
+        self._decoder = DecoderOf(transformer)
+        self._features = FeatureStore(feature_bytes)
+        self._context_length = context_length or self.trained_length
+        _require_positions(self.name, self._text, self._context_length)
 
     def prepare(self) -> None:
         """Read what text and images need now, so that a wrong folder is told at once."""
@@ -166,11 +217,18 @@ class Engine:
 
     @property
     def device(self) -> str:
-        return str(self._device)
+        """Where it is; several devices with commas between."""
+        homes = (str(weight.device) for weight in self._transformer.parameters())
+        return ",".join(dict.fromkeys(homes))
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together (max_position_embeddings)."""
+        """Most tokens of prompt and answer together."""
+        return self._context_length
+
+    @property
+    def trained_length(self) -> int:
+        """Tokens that the config promises to be read well (max_position_embeddings)."""
         return self._text.max_position_embeddings
 
     def count_tokens(self, text: str) -> int:
@@ -198,13 +256,23 @@ class Engine:
         return logits_TV
 
     @torch.inference_mode()
-    def prefill(self, parts: Sequence[Part], on_progress: OnProgress | None = None) -> Prefix:
-        """Reads text and images, the beginning of a user's turn.
+    def prefill(
+        self,
+        parts: Sequence[Part],
+        on_progress: OnProgress | None = None,
+        *,
+        after: Prefix | None = None,
+    ) -> Prefix:
+        """Reads text and images, the beginning of a user's turn, or more of it after a prefix,
+        which stays as it was.
 
         `on_progress` gets the tokens read and their total, before the first piece and after each;
-        if it raises, reading ends there. What the engine's `prefixes` know counts as read.
+        if it raises, reading ends there. What the engine's `prefixes` know counts as read; they
+        keep what begins a turn, not what is read after it.
         """
-        return self._alone(self._open(parts, on_progress))
+        if after is None:
+            return self._alone(self._open(parts, on_progress))
+        return self._alone(self._continue(after, parts, on_progress))
 
     @torch.inference_mode()
     def score(
@@ -244,23 +312,31 @@ class Engine:
 
     @torch.inference_mode()
     def prefill_many(
-        self, prompts: Sequence[Sequence[Part]], on_end: OnProgress | None = None
+        self, prompts: Sequence[Sequence[Part]], on_progress: OnProgress | None = None
     ) -> list[Prefix]:
-        """As `prefill` of each, several in one step. `on_end` gets how many have ended, and all."""
-        return self._together([self._open(parts) for parts in prompts], on_end)
+        """As `prefill` of each, several in one step. `on_progress` gets the tokens read and the
+        total of all prompts that were begun."""
+        tally = Tally(on_progress)
+        return self._together(
+            [self._open(parts, tally.of(number)) for number, parts in enumerate(prompts)]
+        )
 
     @torch.inference_mode()
     def score_many(
         self,
         asked: Sequence[tuple[Prefix | Sequence[Part], Sequence[Continuation]]],
-        on_end: OnProgress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> list[list[float]]:
         """As `score` of each pair, several in one step.
 
         A prompt that is given as parts is read for this and forgotten, so that memory does not
-        grow with the number of pairs. `on_end` works as in `prefill_many`.
+        grow with the number of pairs. `on_progress` works as in `prefill_many`; tokens of prompts
+        given as parts count.
         """
-        return self._together([self._scores(*pair) for pair in asked], on_end)
+        tally = Tally(on_progress)
+        return self._together(
+            [self._scores(*pair, tally.of(number)) for number, pair in enumerate(asked)]
+        )
 
     @torch.inference_mode()
     def generate_many(
@@ -275,7 +351,8 @@ class Engine:
         on_end: OnProgress | None = None,
     ) -> list[str]:
         """As `generate` of each pair of a prefix, or of parts to read, and a prompt. Prompts are
-        read in the steps in which other answers are written; `on_end` as in `prefill_many`."""
+        read in the steps in which other answers are written. `on_end` gets how many answers have
+        ended, and all."""
         sampling = Sampling(temperature, top_p, seed)
         requests = [self._write(*pair, max_tokens, sampling, allowed) for pair in asked]
         return self._together(requests, on_end)
@@ -284,7 +361,7 @@ class Engine:
         return alone(request, self._read_wanted)
 
     def _together(
-        self, requests: Sequence[Request[Result]], on_end: OnProgress | None
+        self, requests: Sequence[Request[Result]], on_end: OnProgress | None = None
     ) -> list[Result]:
         report = on_end or _ignore
         return together(
@@ -296,16 +373,31 @@ class Engine:
         )
 
     def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
-        """What several requests want, in one pass; one after another with cross-attention."""
-        if len(wanted) == 1 or self._transformer.config.cross_vision is not None:
-            parts = [self._read_alone(each) for each in wanted]
+        """What several requests want: the next tokens of answers in one pass, compiled if that can
+        be, and the rest in another."""
+        decoder = self._decoder([each.cache for each in wanted if each.is_step])
+        if decoder is None:
+            parts = self._read_plainly(wanted)
         else:
-            parts = self._read_side_by_side(wanted)
+            steps = iter(self._decode(decoder, [each for each in wanted if each.is_step]))
+            others = iter(self._read_plainly([each for each in wanted if not each.is_step]))
+            parts = [next(steps if each.is_step else others) for each in wanted]
         logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
         return [
             Found(h_TD, next(logits) if each.predicts else None)
             for h_TD, each in zip(parts, wanted, strict=True)
         ]
+
+    def _decode(self, decoder: Decoder, wanted: list[Wanted]) -> list[Tensor]:
+        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
+        x_1ND = self._embed(Piece(ids))
+        return list(torch.split(decoder.read(x_1ND[0], [each.cache for each in wanted]), 1))
+
+    def _read_plainly(self, wanted: list[Wanted]) -> list[Tensor]:
+        """In one pass; one after another with cross-attention."""
+        if len(wanted) < 2 or self._transformer.config.cross_vision is not None:
+            return [self._read_alone(each) for each in wanted]
+        return self._read_side_by_side(wanted)
 
     def _read_alone(self, wanted: Wanted) -> Tensor:
         piece, layout, cache = wanted.piece, wanted.layout, wanted.cache
@@ -340,28 +432,41 @@ class Engine:
         return logits_xV.index_fill(-1, self._unspeakable, -torch.inf)
 
     def _open(
-        self, parts: Sequence[Part], on_progress: OnProgress | None = None
+        self, parts: Sequence[Part], on_progress: OnProgress | None = None, *, keeps: bool = True
     ) -> Request[Prefix]:
+        """`keeps`: for the next prompt that begins alike."""
         prompt = open_turn(parts, self.tokenizer, self.image_processor)
         self._require_room(len(prompt.token_ids))
         if self.prefixes is not None:
-            return (yield from self._go_on(self.prefixes, prompt, on_progress))
+            return (yield from self._go_on(self.prefixes, prompt, on_progress, keeps))
         prefix = self._nothing_read()
         yield from self._read(prefix, prompt, on_progress)
         return prefix
 
     def _go_on(
-        self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None
+        self, store: PrefixStore, prompt: Prompt, on_progress: OnProgress | None, keeps: bool
     ) -> Request[Prefix]:
-        """Reads what the store does not know, and lets it know where each piece ended."""
+        """Reads what the store does not know, and lets it know where each piece ended if it is to
+        keep that."""
         identity = self._identity(prompt)
         known = store.find(identity, self._device)
         after = known[-1].clone() if known else self._nothing_read()
         yield from self._read(
             after, prompt, on_progress, keep=lambda prefix: known.append(prefix.clone())
         )
-        store.keep(identity, known)
+        if keeps:
+            store.keep(identity, known)
         return known[-1].clone()
+
+    def _continue(
+        self, before: Prefix, parts: Sequence[Part], on_progress: OnProgress | None
+    ) -> Request[Prefix]:
+        """Reads more of a turn, of which the store is told nothing."""
+        prompt = go_on(parts, self.tokenizer, self.image_processor)
+        self._require_room(before.length, len(prompt.token_ids))
+        prefix = before.clone()
+        yield from self._read(prefix, prompt, on_progress, start=0)
+        return prefix
 
     def _nothing_read(self) -> Prefix:
         return Prefix(Cache(self._text, 1, self._cache_dtype, self._device), torch.empty(0))
@@ -372,12 +477,15 @@ class Engine:
         prompt: Prompt,
         on_progress: OnProgress | None = None,
         keep: Callable[[Prefix], None] | None = None,
+        start: int | None = None,
     ) -> Request[None]:
-        """Adds the rest of the prompt to a prefix that holds its beginning, in place, piece by
-        piece; `keep` is given the prefix after each, and may keep a clone."""
+        """Adds a prompt from its token `start` on, by default what the prefix does not hold of it,
+        to the prefix, in place, piece by piece; `keep` is given the prefix after each, and may keep
+        a clone."""
         report, end_piece = on_progress or _ignore, keep or _forget
-        total = len(prompt.token_ids)
-        for piece in self._pieces(prompt, after.length):
+        start = after.length if start is None else start
+        total = after.length + len(prompt.token_ids) - start
+        for piece in self._pieces(prompt, start):
             report(after.length, total)
             layout = self._layout(after.length, len(piece.token_ids))
             found = yield Wanted(piece, layout, after.cache)
@@ -391,9 +499,14 @@ class Engine:
         continuations: Sequence[Continuation],
         on_progress: OnProgress | None = None,
     ) -> Request[list[float]]:
-        prefix = before if isinstance(before, Prefix) else (yield from self._open(before))
-        rows, report = self._rows(prefix, continuations), on_progress or _ignore
-        total, done = sum(len(row.token_ids) for row in rows), 0
+        report, done = on_progress or _ignore, 0
+        if isinstance(before, Prefix):
+            prefix = before
+        else:
+            prefix = yield from self._open(before, report, keeps=False)
+            done = prefix.length
+        rows = self._rows(prefix, continuations)
+        total = done + sum(len(row.token_ids) for row in rows)
         scores = [0.0] * len(continuations)
         for row in rows:
             report(done, total)
@@ -416,7 +529,10 @@ class Engine:
         allowed: Allowed | None,
         on_token: Callable[[str], None] | None = None,
     ) -> Request[str]:
-        after = before.clone() if isinstance(before, Prefix) else (yield from self._open(before))
+        if isinstance(before, Prefix):
+            after = before.clone()
+        else:
+            after = yield from self._open(before, keeps=False)
         generator = sampling.generator()
         choices, max_tokens = self._constraint(allowed, max_tokens)
         unread = ask(prompt, self.tokenizer)
@@ -467,13 +583,13 @@ class Engine:
             yield from zip(starts, map(pixel_hash, prompt.tiles_N3SS), strict=True)
         else:
             for place, image in zip(places, _images(prompt, len(places)), strict=True):
-                yield place, str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
+                yield place, _image_hash(image)
 
     @cached_property
     def _reader(self) -> str:
         """All that decides what is remembered of a prompt."""
         config = json.dumps(self._transformer.config.to_hf(), sort_keys=True)
-        return "\n".join([self.weights_sha256, config, self.dtype, self.cache_dtype])
+        return "\n".join([code_sha256(), self.weights_sha256, config, self.dtype, self.cache_dtype])
 
     def _rows(self, prefix: Prefix, continuations: Sequence[Continuation]) -> list[Row]:
         rows = pack([self._continued(c) for c in continuations], self.piece_tokens)
@@ -560,16 +676,32 @@ class Engine:
         """What the tokens of the piece see, if the model looks at images by cross-attention."""
         if self._transformer.config.cross_vision is None:
             return None
-        images = [Tiles(image.tiles_N3SS.to(self._device), image.grid) for image in piece.images]
-        return self._transformer.view(piece.token_ids, images, gaze)
+        return self._transformer.view_of(piece.token_ids, self._image_features(piece.images), gaze)
 
     def _embed(self, piece: Piece) -> Tensor:
         token_ids_BT = torch.tensor([piece.token_ids], device=self._device)
         tiles_N3SS = piece.tiles_N3SS
-        if tiles_N3SS is not None:
-            tiles_N3SS = tiles_N3SS.to(self._device, self._dtype)
-        x_BTD: Tensor = self._transformer.embed(token_ids_BT, tiles_N3SS)
-        return x_BTD
+        features_VD = None if tiles_N3SS is None else self._tile_features(tiles_N3SS)
+        return self._transformer.place(token_ids_BT, features_VD)
+
+    def _tile_features(self, tiles_N3SS: Tensor) -> Tensor:
+        def encode(places: list[int]) -> Sequence[Tensor]:
+            some_N3SS = tiles_N3SS[places].to(self._device, self._dtype)
+            return self._transformer.encode(some_N3SS).chunk(len(places))
+
+        return torch.cat(self._features.of([*map(pixel_hash, tiles_N3SS)], encode))
+
+    def _image_features(self, images: Sequence[Tiles]) -> list[Tensor]:
+        """For cross-attention, which looks at whole images."""
+
+        def encode(places: list[int]) -> Sequence[Tensor]:
+            some = (images[place] for place in places)
+            return [
+                self._transformer.encode_image(Tiles(tiles_N3SS.to(self._device), grid))
+                for tiles_N3SS, grid in some
+            ]
+
+        return self._features.of([*map(_image_hash, images)], encode)
 
     def _layout(self, start: int, length: int) -> Layout:
         return Layout(positions_BT=torch.arange(start, start + length, device=self._device)[None])
@@ -622,6 +754,15 @@ def _forget(prefix: Prefix) -> None:
     """Nobody keeps prefixes."""
 
 
+def _require_positions(name: str, text: TextConfig, context_length: int) -> None:
+    if context_length > text.max_position_embeddings and not text.reads_beyond:
+        raise ContextOverflow(
+            f"{name} cannot read {context_length:,} tokens: its positions go up to "
+            f"{text.max_position_embeddings:,} (max_position_embeddings), and only models with "
+            "layers that need none, as Llama 4, go on from there"
+        )
+
+
 def _require_tiles(features: int, tokens_per_tile: int, tiles_N3SS: Tensor | None) -> None:
     tiles = 0 if tiles_N3SS is None else len(tiles_N3SS)
     if features != tiles * tokens_per_tile:
@@ -645,6 +786,10 @@ def _images(prompt: Prompt, image_tokens: int) -> Iterator[Tiles]:
     if tiles_N3SS is None:
         return iter(())
     return map(Tiles, torch.split(tiles_N3SS, counts), prompt.grids)
+
+
+def _image_hash(image: Tiles) -> bytes:
+    return str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
 
 
 def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokenizer) -> None:
@@ -676,6 +821,11 @@ def _read_profile(folder: Path) -> Mapping[str, Any]:
     if not isinstance(profile, dict):
         raise EngineError(f"{path} must hold an object; mend it or delete it")
     return profile
+
+
+def choose_devices(device: str) -> list[torch.device]:
+    """One device, or several with commas between."""
+    return [choose_device(word.strip()) for word in device.split(",")]
 
 
 def choose_device(device: str) -> torch.device:

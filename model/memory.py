@@ -14,6 +14,9 @@ import torch
 
 USABLE = 0.9  #: of a device's memory; the rest is for what is computed
 GPU_GIGABYTES = (80, 141)  #: of those that people rent: A100 and H100; H200
+#: How people name devices: how many, and their memory.
+DEVICES = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?) ?(GiB|GB)")
+UNITS = {"GiB": 2**30, "GB": 10**9}
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  #: bytes, or "max" (cgroup v2)
 CONTAINER_USED = Path("/sys/fs/cgroup/memory.current")  #: bytes
@@ -34,13 +37,37 @@ class Device:
 
 def devices() -> list[Device]:
     """The processor, each GPU, and all GPUs together if there are several."""
-    gpus = [
+    found = gpus()
+    together = Device(f"{len(found)} GPUs together", sum(gpu.memory_bytes for gpu in found))
+    return [Device("cpu", _machine_bytes()), *found, *([together] if len(found) > 1 else [])]
+
+
+def gpus() -> list[Device]:
+    """Of this machine."""
+    return [
         Device(f"cuda:{n} {found.name}", found.total_memory)
         for n in range(torch.cuda.device_count())
         for found in [torch.cuda.get_device_properties(n)]
     ]
-    together = Device(f"{len(gpus)} GPUs together", sum(gpu.memory_bytes for gpu in gpus))
-    return [Device("cpu", _machine_bytes()), *gpus, *([together] if len(gpus) > 1 else [])]
+
+
+def devices_named(words: str) -> list[Device]:
+    """Devices that need not be here: "8x80GiB", or "2x141GB,80GiB". Refuses (ValueError) others."""
+    found = [(word, DEVICES.fullmatch(word.strip())) for word in words.split(",")]
+    named: list[Device] = []
+    for word, parts in found:
+        if parts is None or not int(parts[1] or 1) or not float(parts[2]):
+            raise ValueError(f"{word!r} is no memory of devices: say 8x80GiB, or 2x141GB,80GiB")
+        size = int(float(parts[2]) * UNITS[parts[3]])
+        named += [Device(f"{parts[2]} {parts[3]}", size)] * int(parts[1] or 1)
+    return named
+
+
+def device_of(device: torch.device) -> Device:
+    """What this device is and how much it holds."""
+    if device.type == "cuda":
+        return Device(str(device), torch.cuda.get_device_properties(device).total_memory)
+    return Device(str(device), _machine_bytes())
 
 
 def gpus_needed(need_bytes: int, gigabytes: int) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model import kernels
 from model.config import TextConfig
 from model.layers import SwiGLU
 from model.products import is_slow, widened
@@ -81,6 +82,8 @@ class Experts(nn.Module):
 
 
 def swiglu(x_mD: Tensor, gate_up_DF: Tensor, down_FD: Tensor) -> Tensor:
+    if kernels.serve(x_mD, gate_up_DF, down_FD):
+        return gated(kernels.times(x_mD.float(), gate_up_DF), down_FD, kernels.times).to(x_mD.dtype)
     if is_slow(x_mD):  # what is between the two products stays in float32
         return gated(widened(x_mD.float(), gate_up_DF), down_FD, widened).to(x_mD.dtype)
     return gated(x_mD @ gate_up_DF, down_FD, torch.matmul)

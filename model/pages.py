@@ -101,6 +101,15 @@ class Page:
         page.filled = tokens
         return page
 
+    def to(self, device: torch.device) -> Page:
+        """A page of its own with the same, on another device."""
+        page = Page.empty(self.shape._replace(device=device), self.capacity)
+        page.values_2BKSW.copy_(self.values_2BKSW)
+        if page.scales_2BKS1 is not None and self.scales_2BKS1 is not None:
+            page.scales_2BKS1.copy_(self.scales_2BKS1)
+        page.filled = self.filled
+        return page
+
     @property
     def nbytes(self) -> int:
         return self.capacity * self.shape.token_bytes

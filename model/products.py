@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model import kernels
+
 #: Weights widened at once: 8 MiB of float32, which stays in the last cache of most machines.
 SLICE_WEIGHTS = 2**21
 
@@ -54,6 +56,8 @@ class Linear(nn.Linear):
 
 def linear(x_xD: Tensor, weight_FD: Tensor) -> Tensor:
     """x W^T, as `functional.linear`, in the type of x."""
+    if kernels.serve(x_xD, weight_FD):
+        return kernels.linear(x_xD, weight_FD)
     if is_slow(x_xD) and x_xD.numel() >= WIDE_ROWS * x_xD.shape[-1]:
         return widened(x_xD.float(), weight_FD.t()).to(x_xD.dtype)
     return functional.linear(x_xD, weight_FD)

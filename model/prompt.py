@@ -12,10 +12,10 @@ Llama 2 chat, known by its makers' chat template, since its vocabulary has no ma
 
     <s> [INST] {text} {question} [/INST] {answer} </s>
 
-The user's turn is opened once with the document (`open_turn`), and each question ends it
-(`ask`), so that many questions share one prefix. A tokenizer without turns gets plain text after
-its first token. Texts are never read as control tokens. No system turn is written: where the
-template of Llama 3.1 and later tells the date, we tell none.
+The user's turn is opened once with the document (`open_turn`), may go on (`go_on`), and each
+question ends it (`ask`), so that many questions share one prefix. A tokenizer without turns gets
+plain text after its first token. Texts are never read as control tokens. No system turn is written:
+where the template of Llama 3.1 and later tells the date, we tell none.
 
 Refuses: images for a checkpoint that reads text only.
 Called by: engine.py and the trainer.
@@ -89,10 +89,20 @@ def open_turn(
 ) -> Prompt:
     """The beginning of the text and a user's turn that is still open."""
     token_ids = _begin(tokenizer) + _write(_turns(tokenizer).before_user, tokenizer)
+    first = [_spaced(part, tokenizer) if isinstance(part, str) else part for part in parts[:1]]
+    more = go_on([*first, *parts[1:]], tokenizer, image_processor)
+    return more._replace(token_ids=token_ids + more.token_ids)
+
+
+def go_on(
+    parts: Sequence[Part], tokenizer: Tokenizer, image_processor: ImageProcessor | None
+) -> Prompt:
+    """More of a user's turn, as it stands behind other parts."""
+    token_ids: list[int] = []
     images: list[Tiles] = []
-    for number, part in enumerate(parts):
+    for part in parts:
         if isinstance(part, str):
-            token_ids += tokenizer.encode(part if number else _spaced(part, tokenizer))
+            token_ids += tokenizer.encode(part)
         elif image_processor is None:
             raise PromptError(
                 "this checkpoint reads text only; leave the images out, or choose a checkpoint "

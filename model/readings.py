@@ -2,21 +2,25 @@
 
 A `Prefix` is what the model remembers of a prompt. A `Reading` is some of the beginnings of one
 prompt; they share pages. A file of one is safetensors: each page once, what predicts the token
-after each prefix, and in its metadata which pages each prefix holds. It is written whole and then
-renamed. Called by `engine` and `prefixes`; it refuses, with an error, a file that is not whole or
-of another layout.
+after each prefix, and in its metadata which pages each prefix holds. It is written whole, brought
+to the disk and then renamed, so that a machine that loses its power has all of it or nothing.
+Called by `engine` and `prefixes`; it refuses, with an error, a file that is not whole or of another
+layout.
 
 Letters: B batch, K key-value heads, S tokens, W head width, D model width.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,16 @@ from model.pages import CACHE_DTYPES, Page, PageShape
 
 SUFFIX = ".prefix.safetensors"
 FORMAT = "1"  #: a file of another layout is not read
+STALE_S = 3600  #: seconds after which half a file was left by a process that was killed
+
+
+@cache
+def code_sha256() -> str:
+    """Hash of the modules beside this one: what other code has read is read again."""
+    hashed = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()
 
 
 class Prefix:
@@ -58,11 +72,27 @@ class Reading:
 
     def __init__(self, prefixes: dict[str, Prefix]) -> None:
         self.prefixes = prefixes
+        self.was_filed = False  #: though its file may have made room for others since
 
     @property
     def name(self) -> str:
         """The digest of all of it."""
         return next(reversed(self.prefixes))
+
+    @property
+    def filed_bytes(self) -> int:
+        """About as many as its file has: of each page what is held of it, and not its room."""
+        held = self.held
+        return sum(page.nbytes * held[id(page)] // page.capacity for page in self.pages)
+
+    @property
+    def held(self) -> dict[int, int]:
+        """Of each page, the tokens that a prefix holds."""
+        held = {id(page): 0 for page in self.pages}
+        for prefix in self.prefixes.values():
+            for segment in (one for layer in prefix.cache for one in layer.segments()):
+                held[id(segment.page)] = max(held[id(segment.page)], segment.end)
+        return held
 
     @cached_property
     def page_bytes(self) -> dict[int, int]:
@@ -95,13 +125,33 @@ class Filed:
         return max(shared, default=0)
 
 
-def filed(folder: Path) -> Iterator[Filed]:
-    """The readings of a folder, the one used last at the end."""
-    for path in sorted(folder.glob("*" + SUFFIX), key=lambda path: path.stat().st_mtime):
+def filed(folder: Path, known: Mapping[str, Filed]) -> Iterator[Filed]:
+    """The readings of a folder, the one used last at the end; `known` ones, by the names of their
+    files, are not opened again."""
+    used = {path: _used(path) for path in folder.glob("*" + SUFFIX)}
+    for path in sorted(used, key=used.__getitem__):
+        if path.name in known:
+            yield known[path.name]
+            continue
         with suppress(OSError, SafetensorError, KeyError, ValueError), _opened(path) as file:
             kept = _described(file)["prefixes"]
             lengths = {one["digest"]: one["length"] for one in kept}
             yield Filed(path, path.stat().st_size, lengths)
+
+
+def sweep(folder: Path) -> None:
+    """Removes halves of files that killed processes left."""
+    for path in folder.glob("*" + SUFFIX + ".*"):
+        if _used(path) < time.time() - STALE_S:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _used(path: Path) -> float:
+    """When a file was used last; long ago if it is gone."""
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def file_of(reading: Reading, folder: Path) -> Path:
@@ -130,7 +180,9 @@ def open_reading(path: Path, device: torch.device) -> Reading:
             last_D = file.get_tensor(f"last.{place}")
             cache = Cache.of(layers, one["length"], Gaze(*one["gaze"]))
             prefixes[one["digest"]] = Prefix(cache, last_D)
-        return Reading(prefixes)
+        reading = Reading(prefixes)
+        reading.was_filed = True
+        return reading
 
 
 def write(reading: Reading, path: Path) -> Filed:
@@ -156,6 +208,8 @@ def write(reading: Reading, path: Path) -> Filed:
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         save_file(tensors, fresh, {"format": FORMAT, "reading": json.dumps(described)})
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
@@ -176,13 +230,10 @@ def _shape(reading: Reading) -> tuple[int, int, int, str]:
 
 
 def _tensors(reading: Reading) -> dict[str, Tensor]:
-    used = {id(page): 0 for page in reading.pages}
-    for prefix in reading.prefixes.values():
-        for segment in (one for layer in prefix.cache for one in layer.segments()):
-            used[id(segment.page)] = max(used[id(segment.page)], segment.end)
+    held = reading.held
     tensors: dict[str, Tensor] = {}
     for number, page in enumerate(reading.pages):
-        end = used[id(page)]
+        end = held[id(page)]
         tensors[f"values.{number}"] = page.values_2BKSW[:, :, :, :end].contiguous()
         if page.scales_2BKS1 is not None:
             tensors[f"scales.{number}"] = page.scales_2BKS1[:, :, :, :end].contiguous()

@@ -65,11 +65,16 @@ class Transformer(nn.Module):
 
     def embed(self, token_ids_BT: Tensor, tiles_N3SS: Tensor | None = None) -> Tensor:
         """Tokens as vectors; features of the tiles, in order, in the places of patch tokens."""
+        return self.place(token_ids_BT, None if tiles_N3SS is None else self.encode(tiles_N3SS))
+
+    def place(self, token_ids_BT: Tensor, features_VD: Tensor | None) -> Tensor:
+        """The same with tiles that are encoded already."""
         x_BTD: Tensor = self.embedding(token_ids_BT)
-        if self.vision is None and tiles_N3SS is None:
+        if self.vision is None:
             return x_BTD
+        if features_VD is None:
+            features_VD = x_BTD[0, :0]
         is_patch_BT = token_ids_BT == self.config.image_token_index
-        features_VD = x_BTD[0, :0] if tiles_N3SS is None else self.encode(tiles_N3SS)
         patches = int(is_patch_BT.sum())
         if patches != len(features_VD):
             raise ValueError(
@@ -88,10 +93,18 @@ class Transformer(nn.Module):
     def view(self, token_ids: Sequence[int], images: Sequence[Tiles], gaze: Gaze) -> View:
         """What tokens with these images among them see, after a token with this gaze: for layers
         of cross-attention."""
+        return self.view_of(token_ids, [self.encode_image(image) for image in images], gaze)
+
+    def view_of(self, token_ids: Sequence[int], features: Sequence[Tensor], gaze: Gaze) -> View:
+        """The same with images that are encoded already."""
+        return view_along(gaze, token_ids, self.config.image_token_index, features)
+
+    def encode_image(self, image: Tiles) -> Tensor:
+        """Features of one image, for layers of cross-attention."""
         if self.cross_vision is None:
             raise ValueError("this model has no layers of cross-attention: use `embed` for images")
-        features = [self.cross_vision(*image) for image in images]
-        return view_along(gaze, token_ids, self.config.image_token_index, features)
+        features_VD: Tensor = self.cross_vision(*image)
+        return features_VD
 
     def forward(
         self,

@@ -23,6 +23,8 @@ from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
 from mmapp.types import Engine
+from model import PrefixStore
+from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
 
 #: Seconds between two signs of life.
@@ -34,10 +36,13 @@ log = get_logger(__name__)
 class Child:
     """A loaded engine and the jobs that it runs."""
 
-    def __init__(self, jobs: Jobs, info: WorkerInfo, engine: Engine) -> None:
+    def __init__(
+        self, jobs: Jobs, info: WorkerInfo, engine: Engine, readings: PrefixStore | None = None
+    ) -> None:
         self._jobs = jobs
         self._info = info
         self._engine = engine
+        self._readings = readings
 
     @classmethod
     def start(cls, settings: Settings) -> Child:
@@ -47,7 +52,7 @@ class Child:
         jobs.greet(info)
         threading.Thread(target=_beat, args=(jobs, info.name), daemon=True).start()
         try:
-            engine = _load(settings)
+            engine, readings = _load(settings)
         except Exception as error:
             line = " ".join(str(error).split()) or type(error).__name__
             jobs.greet(dataclasses.replace(info, error=line))
@@ -62,20 +67,36 @@ class Child:
         )
         jobs.greet(info)
         log.info("ready", worker=info.name, checkpoint=engine.name, device=engine.device)
-        return cls(jobs, info, engine)
+        return cls(jobs, info, engine, readings)
 
     def run(self, job_id: str) -> None:
         self._jobs.run(job_id, self._engine, self._info.name)
+        self._file_readings()
+
+    def _file_readings(self) -> None:
+        """After each job, because workers are killed and not told to end."""
+        if self._readings is None:
+            return
+        self._readings.flush()
+        if self._readings.trouble:
+            log.warning("readings are not kept on disk", reason=self._readings.trouble)
 
 
-def _load(settings: Settings) -> Engine:
+def _load(settings: Settings) -> tuple[Engine, PrefixStore | None]:
     if settings.engine_url:
-        return RemoteEngine.from_settings(settings)
+        return RemoteEngine.from_settings(settings), None
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    engine = model.load(settings.checkpoint, dtype=settings.dtype, device=settings.device)
+    engine = model.load(
+        settings.checkpoint,
+        dtype=settings.dtype,
+        device=settings.device,
+        feature_bytes=settings.photo_memory_mb * MB,
+    )
     engine.prepare()
-    return engine
+    # What memory is free is known when the weights are there.
+    engine.prefixes = open_store(settings, engine.device)
+    return engine, engine.prefixes
 
 
 def _introduction(settings: Settings) -> WorkerInfo:

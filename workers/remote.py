@@ -120,14 +120,20 @@ class RemoteEngine:
         return self._counted(text)
 
     def prefill(
-        self, parts: Sequence[str | Image], on_progress: OnTokens | None = None
+        self,
+        parts: Sequence[str | Image],
+        on_progress: OnTokens | None = None,
+        *,
+        after: RemotePrefix | None = None,
     ) -> RemotePrefix:
         """Sends nothing yet: the parts go out with each question."""
+        before = after or RemotePrefix((), 0)
         length = sum(self.count_tokens(part) for part in parts if isinstance(part, str))
+        length += before.length
         if on_progress is not None:
-            on_progress(0, length)
+            on_progress(before.length, length)
             on_progress(length, length)
-        return RemotePrefix(tuple(_content(part) for part in parts), length)
+        return RemotePrefix((*before.content, *(_content(part) for part in parts)), length)
 
     def score(
         self,
@@ -156,6 +162,34 @@ class RemoteEngine:
             found |= {(question, answer): score for answer, score in scores.items()}
         report(len(answers), len(answers))
         return [found[c[0], c[1]] for c in continuations]
+
+    def prefill_many(
+        self, prompts: Sequence[Sequence[str | Image]], on_progress: OnTokens | None = None
+    ) -> list[RemotePrefix]:
+        """As `prefill` of each."""
+        prefixes = [self.prefill(parts) for parts in prompts]
+        length = sum(prefix.length for prefix in prefixes)
+        (on_progress or _ignore)(length, length)
+        return prefixes
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[RemotePrefix | Sequence[str | Image], Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        """As `score` of each pair, one after another."""
+        report, done = on_progress or _ignore, 0
+        counts = [len({continuation[0] for continuation in each}) for _, each in asked]
+        scores: list[list[float]] = []
+        for (before, continuations), count in zip(asked, counts, strict=True):
+            prefix = before if isinstance(before, RemotePrefix) else self.prefill(before)
+
+            def on_scored(some: int, _total: int, /, before: int = done) -> None:
+                report(before + some, sum(counts))
+
+            scores.append(self.score(prefix, continuations, on_scored))
+            done += count
+        return scores
 
     def generate(
         self,

@@ -11,7 +11,7 @@ from alembic import op
 from mmapp.db.tables import UtcDateTime
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

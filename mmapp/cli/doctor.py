@@ -5,11 +5,13 @@ Each check looks at one thing and changes nothing, except that the data folder i
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -29,6 +31,9 @@ LOW_SPACE = 2_000_000_000
 
 #: Seconds that importing torch may take on a slow disk.
 TORCH_S = 120
+
+#: What text recognition is asked to read.
+OCR_WORDS = "Invoice 2026"
 
 TORCH_SCRIPT = (
     "import torch; print(torch.__version__, torch.cuda.get_device_name(0)"
@@ -71,6 +76,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         "database": _database,
         "Redis": _redis,
         "document reader": _reader,
+        "text recognition": _ocr,
         "torch": _torch,
         "checkpoint": _checkpoint,
         "web": _web,
@@ -149,6 +155,30 @@ def _reader(settings: Settings) -> tuple[str, str]:
     with Reader(settings) as reader:
         reader.read("doctor.txt", b"A line to read.")
     return f"reads in its own process, PyMuPDF {metadata.version('pymupdf')}", ""
+
+
+def _ocr(settings: Settings) -> tuple[str, str]:
+    """Reads its own words in a picture."""
+    from PIL import Image, ImageDraw
+
+    from mmapp.documents.ocr import Ocr
+
+    if settings.ocr == "off":
+        return "off (MMAPP_OCR)", ""
+    picture = Image.new("RGB", (640, 160), "white")
+    ImageDraw.Draw(picture).text((40, 50), OCR_WORDS, fill="black", font_size=48)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    with Ocr(settings) as ocr:
+        began = time.monotonic()
+        read = " ".join(line.text for line in ocr.read(out.getvalue()).lines)
+    if read != OCR_WORDS:
+        return f"reads “{read}” where “{OCR_WORDS}” is written", "Run ./setup again"
+    seconds = time.monotonic() - began
+    return (
+        f"starts and reads in {seconds:.1f} s, RapidOCR {metadata.version('rapidocr')}",
+        "",
+    )
 
 
 def _torch(_settings: Settings) -> tuple[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,6 +45,11 @@ class Mode(StrEnum):
     ABSTRACTIVE = "abstractive"
 
 
+class Unsupported(StrEnum):
+    MARK = "mark"
+    DROP = "drop"
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(summarize)
     app.command()(ask)
@@ -60,24 +67,45 @@ def summarize(
         typer.Argument(metavar="PATH...", help="PDFs, images or texts", show_default=False),
     ],
     sentences: Annotated[int, typer.Option(min=1, max=50, help="Sentences of each summary")] = 3,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Instead: a share of the document's sentences, as 5%, up to 500 of them",
+            show_default=False,
+        ),
+    ] = None,
+    sections: Annotated[
+        bool, typer.Option("--sections", help="Summarize each section as well, as long")
+    ] = False,
     mode: Annotated[
-        Mode, typer.Option(help="grounded: every sentence is quoted from the document")
+        Mode,
+        typer.Option(
+            help="grounded: quoted from the document; abstractive: written freely, then checked"
+        ),
     ] = Mode.GROUNDED,
+    unsupported: Annotated[
+        Unsupported,
+        typer.Option(help="What becomes of written sentences that their quotes do not prove"),
+    ] = Unsupported.MARK,
     password: Password = None,
     as_json: Json = False,
 ) -> int:
     """Summarize documents in sentences that each quote their page."""
-    if mode is Mode.ABSTRACTIVE:
-        raise BadInput(
-            "--mode abstractive is not offered yet: this version proves summaries by quoting, and"
-            " free wording needs a stronger checkpoint; leave the option out"
-        )
+    wanted = SummarizeParams(
+        "",
+        sentences,
+        share=None if share is None else parse_share(share),
+        sections=sections,
+        mode=mode.value,
+        unsupported=unsupported.value,
+    )
     with open_desk() as desk:
 
         def submit(path: Path) -> Job:
             document = desk.add_file(path, password)
             desk.check_checkpoint()
-            params = SummarizeParams(document.sha256, sentences)
+            params = dataclasses.replace(wanted, document=document.sha256)
             return desk.jobs.submit(TaskName.SUMMARIZE, params, label=path.name)
 
         if len(paths) == 1:
@@ -86,6 +114,18 @@ def summarize(
             submitted, status = good_ones(paths, submit)
         ended = desk.wait([job.id for job in submitted])
         return max(status, show_ended(desk, ended, as_json, is_list=len(paths) > 1))
+
+
+def parse_share(given: str) -> float:
+    """`5%`, from 0 to 1."""
+    number, sign, rest = given.strip().partition("%")
+    try:
+        percent = float(number)
+    except ValueError:
+        percent = math.nan
+    if not sign or rest or math.isnan(percent):
+        raise BadInput(f"--share {given} is no share; write for example --share 5%")
+    return percent / 100
 
 
 def ask(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
 
 from mmapp.db.tables import documents, pages
 from mmapp.db.transaction import CHUNK, Transaction, columns
-from mmapp.types import Document, HiddenText, Hiding, Line, Page
+from mmapp.types import (
+    Bookmark,
+    Document,
+    HiddenText,
+    Hiding,
+    Line,
+    Page,
+    Recognition,
+    Source,
+)
 
 
 class StoredDocuments:
@@ -20,7 +29,8 @@ class StoredDocuments:
 
     def add(self, document: Document, pages_: Sequence[Page], images: Sequence[str]) -> None:
         """Stores a document and its pages once; `images` are blobs of page pictures, or empty."""
-        values = {**columns(document), "created_at": self._sql.moment()}
+        outline = [[one.level, one.title, one.page] for one in document.outline]
+        values = {**columns(document), "outline": outline, "created_at": self._sql.moment()}
         if not self._sql.insert_once(documents, values):
             return
         for start in range(0, len(pages_), CHUNK):
@@ -49,11 +59,30 @@ class StoredDocuments:
         )
         return int(self._sql.execute(query).scalar_one())
 
-    def pages(self, sha256: str) -> list[Page]:
-        rows = self._sql.execute(
-            select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
+        """Those of these numbers, or all."""
+        query = select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
+        if numbers is not None:
+            query = query.where(pages.c.number.in_(sorted(numbers)))
+        known: dict[float, float] = {}
+        return [_page(row, known) for row in self._sql.execute(query)]
+
+    def wanting(self, sha256: str) -> int:
+        """How many pages have words in pictures that no one recognised yet."""
+        query = select(func.count()).where(
+            pages.c.document_sha256 == sha256, pages.c.recognition == Recognition.WANTED
         )
-        return [_page(row) for row in rows]
+        return int(self._sql.execute(query).scalar_one())
+
+    def set_words(self, sha256: str, page: Page) -> None:
+        """What is on a page after its pictures were read."""
+        values = _page_values(sha256, page, ())
+        kept = ("lines", "hidden", "characters", "recognition")
+        self._sql.execute(
+            update(pages)
+            .where(pages.c.document_sha256 == sha256, pages.c.number == page.number)
+            .values({name: values[name] for name in kept})
+        )
 
     def page_image(self, sha256: str, number: int) -> str | None:
         query = select(pages.c.image_sha256).where(
@@ -78,6 +107,7 @@ def _document(row: Row[Any]) -> Document:
         size_bytes=row.size_bytes,
         page_count=row.page_count,
         encrypted=row.encrypted,
+        outline=tuple(Bookmark(*one) for one in row.outline or ()),
     )
 
 
@@ -88,26 +118,46 @@ def _page_values(sha256: str, page: Page, images: Sequence[str]) -> dict[str, An
         "width": page.width,
         "height": page.height,
         "rotation": page.rotation,
-        "lines": [[line.text, line.box, line.edges, line.block] for line in page.lines],
+        "lines": [_line_values(line) for line in page.lines],
         "hidden": [[one.text, one.why, one.box] for one in page.hidden],
         "characters": sum(len(line.text) for line in page.lines),
         "error": page.error,
+        "recognition": page.recognition,
         "image_sha256": images[page.number - 1] if images else None,
     }
 
 
-def _page(row: Row[Any]) -> Page:
+def _line_values(line: Line) -> list[Any]:
+    """Where a line comes from is told only where it is not the text layer, as in older rows."""
+    values = [line.text, line.box, line.edges, line.block]
+    return values if line.source is Source.LAYER else [*values, line.source, line.confidence]
+
+
+def _page(row: Row[Any], known: dict[float, float]) -> Page:
+    """`known` holds each edge once: a book has millions of them, of few values."""
     return Page(
         number=row.number,
         width=row.width,
         height=row.height,
-        lines=tuple(
-            Line(words, None if box is None else tuple(box), tuple(edges), block)
-            for words, box, edges, block in row.lines
-        ),
+        lines=tuple(_line(known, *values) for values in row.lines),
         hidden=tuple(
             HiddenText(words, Hiding(why), tuple(box)) for words, why, box in row.hidden or ()
         ),
         error=row.error,
         rotation=row.rotation,
+        recognition=row.recognition or Recognition.NOT_NEEDED,
     )
+
+
+def _line(
+    known: dict[float, float],
+    text: str,
+    box: Sequence[float] | None,
+    edges: Sequence[float],
+    block: int,
+    source: str = Source.LAYER,
+    confidence: float | None = None,
+) -> Line:
+    where = None if box is None else (box[0], box[1], box[2], box[3])
+    points = tuple(known.setdefault(edge, edge) for edge in edges)
+    return Line(text, where, points, block, Source(source), confidence)

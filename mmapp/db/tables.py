@@ -33,7 +33,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from mmapp.types import MediaType, Priority, Status, TaskName
+from mmapp.types import MediaType, Priority, Recognition, Status, TaskName
 
 #: Every constraint has a name, because SQLite's batch migrations can only drop what is named.
 NAMING_CONVENTION = {
@@ -103,6 +103,8 @@ documents = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("page_count", Integer, nullable=False),
     Column("encrypted", Boolean, nullable=False),
+    #: The bookmarks that a PDF brings with it; None: not looked for when stored.
+    Column("outline", PackedJson),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -120,6 +122,8 @@ pages = Table(
     Column("error", Text, nullable=False),
     #: Words of the text layer that the page does not show; None: not looked for when stored.
     Column("hidden", PackedJson),
+    #: What there is to be done about words in its pictures; None: no one looked when it was stored.
+    Column("recognition", _enum(Recognition, "recognition")),
     #: Blob of the page's picture, once there is one.
     Column("image_sha256", String(64)),
     CheckConstraint("number >= 1", name="number_from_1"),

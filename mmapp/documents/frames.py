@@ -20,6 +20,8 @@ READY = b"R"
 FORKED = b"F"
 #: Hundredths of a point: the edges of characters travel as whole numbers.
 EDGES_PER_POINT = 100
+#: Dots per inch at which pages are drawn for text recognition.
+OCR_DPI = 150
 LENGTH = struct.Struct(">Q")
 PIECE = 1 << 20
 

@@ -6,7 +6,7 @@ drawn with its text and without, and a word in whose place the two pictures are 
 whatever hides it (its colour, a shape or an image above it, a clip). Two words in one place are
 told apart by their colours and by the order of drawing. The unseen words above the picture of a
 scan are its text layer and stay, when the picture has ink where they stand and none between them;
-which words the ink shows is not read.
+their lines are marked, because which words the ink shows is for text recognition to say.
 
 Called by `pdf` in the parser's child, with blocks as PyMuPDF gives them. Pure but for the pictures
 that it asks the sheet for. Refuses nothing.
@@ -52,6 +52,8 @@ INK_BETWEEN = 0.5
 FEWEST_GAPS = 2
 #: What is told by the pictures.
 LOOKED_AT = (Hiding.SAME_COLOUR, Hiding.COVERED)
+#: The key of lines that are the text layer of a scan.
+OVER_SCAN = "over_scan"
 #: PyMuPDF's mark of characters that something else is painted through.
 CLIPS = 64
 
@@ -90,6 +92,8 @@ class _Word:
     alpha: int
     clips: bool
     why: Hiding | None = None
+    #: It is not seen, but stands over a picture that has ink in its place.
+    over_scan: bool = False
 
     @property
     def text(self) -> str:
@@ -110,6 +114,9 @@ def without_hidden(
     lines = [line for block in blocks for line in block.get("lines", ())]
     words = [word for number, line in enumerate(lines) for word in _words(number, line)]
     _judge(words, sheet)
+    for word in words:
+        if word.over_scan:
+            lines[word.line][OVER_SCAN] = True
     hidden = [word for word in words if word.why is not None]
     if not hidden:
         return list(blocks), ()
@@ -311,7 +318,7 @@ def _forgive_scan(words: Sequence[_Word], sheet: Sheet) -> None:
     for line in lines.values():
         if _has_ink(line, picture, sheet):
             for word in line:
-                word.why = None
+                word.why, word.over_scan = None, True
 
 
 def _has_ink(line: Sequence[_Word], picture: Image.Image, sheet: Sheet) -> bool:

@@ -25,12 +25,20 @@ from typing import NoReturn
 
 from PIL import Image
 
-from mmapp.documents import images, text
-from mmapp.documents.frames import EDGES_PER_POINT, FORKED, ORDER, READY, Channel, ChannelClosed
+from mmapp.documents import images, ink, text
+from mmapp.documents.frames import (
+    EDGES_PER_POINT,
+    FORKED,
+    OCR_DPI,
+    ORDER,
+    READY,
+    Channel,
+    ChannelClosed,
+)
 from mmapp.documents.limits import Limits, out_of_memory, quoted
 from mmapp.documents.pdf import Pdf
 from mmapp.errors import DocumentError, MmappError, ParseCrash
-from mmapp.types import Mark, MediaType, Page
+from mmapp.types import Mark, MediaType, Page, Recognition
 
 #: The reader gives up first, so that it knows why the child ended.
 GRACE_S = 0.5
@@ -184,7 +192,10 @@ def _serve(channel: Channel) -> None:
             channel.send(file)
         elif request["page"]:
             pdf = Pdf(name, data, request["password"], limits)
-            _send_picture(channel, images.encode(pdf.picture(request["page"], request["dpi"])))
+            picture = pdf.picture(
+                request["page"], request["dpi"], with_text=not request["without_text"]
+            )
+            _send_picture(channel, images.encode(picture))
         else:
             media_type = MediaType(request["media_type"])
             _send_document(channel, name, data, media_type, request["password"], limits)
@@ -236,11 +247,14 @@ def _pages(
         yield from ((page, b"") for page in text.pages(name, data, media_type, limits))
     elif media_type.is_image:
         for number, picture in enumerate(images.pictures(name, data, media_type, limits), 1):
-            yield Page(number, *picture.size), images.encode(picture)
+            recognition = ink.of_picture(picture)
+            yield Page(number, *picture.size, recognition=recognition), images.encode(picture)
     else:
         pdf = Pdf(name, data, password, limits)
         if pdf.encrypted:
             channel.send_json({"kind": "encrypted"})
+        entries = [(one.level, one.title, one.page) for one in pdf.outline()]
+        channel.send_json({"kind": "outline", "outline": entries})
         for page in pdf.pages():
             yield page, _kept_picture(pdf, page) if pdf.encrypted else b""
 
@@ -248,7 +262,8 @@ def _pages(
 def _kept_picture(pdf: Pdf, page: Page) -> bytes:
     """Of an encrypted file, to be drawn now or never; white where a page can't be drawn."""
     try:
-        return images.encode(pdf.picture(page.number, KEPT_DPI))
+        dpi = KEPT_DPI if page.recognition is Recognition.NOT_NEEDED else OCR_DPI
+        return images.encode(pdf.picture(page.number, dpi))
     except DocumentError:
         return images.encode(Image.new("RGB", BLANK_SIZE, "white"))
 
@@ -257,8 +272,10 @@ def _send_page(channel: Channel, page: Page) -> None:
     edges = array.array("i")
     for line in page.lines:
         edges.extend([round(edge * EDGES_PER_POINT) for edge in line.edges])
-    lines = [(line.text, line.box, line.block, bool(line.edges)) for line in page.lines]
-    head = (page.number, page.width, page.height, page.error, page.rotation)
+    lines = [
+        (line.text, line.box, line.block, bool(line.edges), line.source) for line in page.lines
+    ]
+    head = (page.number, page.width, page.height, page.error, page.rotation, page.recognition)
     hidden = [(one.text, one.why, one.box) for one in page.hidden]
     channel.send_json({"kind": "page", "page": head, "lines": lines, "hidden": hidden})
     channel.send(edges.tobytes())

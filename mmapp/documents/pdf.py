@@ -27,7 +27,7 @@ import pymupdf  # noqa: E402
 from PIL import Image, ImageChops  # noqa: E402
 from pymupdf import mupdf  # noqa: E402
 
-from mmapp.documents import hidden  # noqa: E402
+from mmapp.documents import hidden, ink  # noqa: E402
 from mmapp.documents.characters import clean  # noqa: E402
 from mmapp.documents.limits import Limits, quoted  # noqa: E402
 from mmapp.documents.order import Chunk, reading_order  # noqa: E402
@@ -40,7 +40,15 @@ from mmapp.errors import (  # noqa: E402
     NotFound,
     WrongPassword,
 )
-from mmapp.types import Box, HiddenText, Line, Mark, Page  # noqa: E402
+from mmapp.types import (  # noqa: E402
+    Bookmark,
+    Box,
+    HiddenText,
+    Line,
+    Mark,
+    Page,
+    Source,
+)
 
 pymupdf.TOOLS.mupdf_display_errors(False)  # type: ignore[no-untyped-call]
 pymupdf.TOOLS.mupdf_display_warnings(False)  # type: ignore[no-untyped-call]
@@ -61,6 +69,9 @@ EVERYWHERE = (-FARTHEST, -FARTHEST, FARTHEST, FARTHEST)
 TEXT_FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_MEDIABOX_CLIP
 #: Most pixels of the pictures in which hidden words are looked for.
 MAX_LOOK_PIXELS = 16_000_000
+#: Entries of a file's own outline that are read, and characters of each; more are no outline.
+MOST_BOOKMARKS = 2_000
+BOOKMARK_CHARACTERS = 300
 #: What MuPDF calls painting that can cover words.
 PAINTINGS = ("fill-path", "fill-shade", "fill-image", "fill-imgmask")
 
@@ -74,6 +85,7 @@ class _Found:
     edges: tuple[float, ...]
     shown: Box
     level: bool
+    source: Source
 
 
 class Pdf:
@@ -105,8 +117,26 @@ class Pdf:
             if number % PAGES_KEPT == 0:
                 pymupdf.TOOLS.store_shrink(100)  # type: ignore[no-untyped-call]
 
-    def picture(self, number: int, dpi: int) -> Image.Image:
-        """A page as it is shown, in RGB; a huge page at as many dots as the settings allow."""
+    def outline(self) -> list[Bookmark]:
+        """The bookmarks that lead to a page; a broken outline is none, the pages are read alike."""
+        try:
+            entries = self._document.get_toc(simple=True)
+        except MemoryError:
+            raise
+        except Exception:
+            return []
+        found = []
+        for level, title, page in entries[:MOST_BOOKMARKS]:
+            text, _ = clean(str(title)[:BOOKMARK_CHARACTERS])
+            if text and 1 <= page <= self.page_count:
+                found.append(Bookmark(level, text, page))
+        return found
+
+    def picture(self, number: int, dpi: int, *, with_text: bool = True) -> Image.Image:
+        """A page as it is shown, in RGB; a huge page at as many dots as the settings allow.
+
+        Without its text, only its pictures and drawings are left.
+        """
         if not 1 <= number <= self.page_count:
             raise NotFound(
                 f"{quoted(self.name)} has no page {number:,}; "
@@ -114,6 +144,8 @@ class Pdf:
             )
         try:
             page = self._document.load_page(number - 1)
+            if not with_text:
+                return _Sheet(page, self.limits.max_pixels).shown_bare(dpi)
             zoom = self._zoom(page.rect, dpi)
             matrix = pymupdf.Matrix(zoom, zoom)  # type: ignore[no-untyped-call]
             pixmap = page.get_pixmap(matrix=matrix, alpha=False)
@@ -181,15 +213,19 @@ class Pdf:
             rotation = page.rotation % 360
             empty = Page(number, width, height, rotation=rotation)
             blocks = self._blocks(page)
-            seen, unseen = hidden.without_hidden(blocks, _Sheet(page, self.limits.max_pixels))
+            sheet = _Sheet(page, self.limits.max_pixels)
+            seen, unseen = hidden.without_hidden(blocks, sheet)
             unseen += self._in_layers(number, blocks)
             lines = _lines(seen, empty)
+            if not ink.is_text(lines):
+                lines = ()
+            recognition = ink.recognition(lines, sheet)
         except (DocumentError, MemoryError):
             raise
         except Exception as problem:
             return Page(number, width, height, (), _reason(problem), rotation)
         told = tuple(dataclasses.replace(one, box=_box(one.box)) for one in unseen)
-        return dataclasses.replace(empty, lines=lines, hidden=told)
+        return dataclasses.replace(empty, lines=lines, hidden=told, recognition=recognition)
 
     def _blocks(self, page: Any) -> list[dict[str, Any]]:
         text_page = page.get_textpage(clip=EVERYWHERE, flags=TEXT_FLAGS)
@@ -249,6 +285,14 @@ class _Sheet:
         if dpi not in self._bare:
             self._bare[dpi] = self._drawn(dpi, with_text=False)
         return self._bare[dpi]
+
+    def shown_bare(self, dpi: int) -> Image.Image:
+        """The page without its text, turned as it is shown."""
+        turns = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180}
+        turns[270] = Image.Transpose.ROTATE_90
+        bare = self._drawn(dpi, with_text=False)
+        rotation = self._rotation % 360
+        return bare.transpose(turns[rotation]) if rotation else bare
 
     def paintings(self) -> list[tuple[int, Box]]:
         return self._paintings
@@ -354,7 +398,13 @@ def _lines(blocks: list[dict[str, Any]], page: Page) -> tuple[Line, ...]:
         (level if any(found[number].level for number in numbers) else turned).append(chunk)
     ordered = reading_order(level, page.width) + turned
     return tuple(
-        Line(found[number].text, found[number].box, found[number].edges, block)
+        Line(
+            found[number].text,
+            found[number].box,
+            found[number].edges,
+            block,
+            found[number].source,
+        )
         for block, chunk in enumerate(ordered)
         for number in chunk.lines
     )
@@ -370,7 +420,8 @@ def _line(line: dict[str, Any], page: Page) -> _Found | None:
     edges: tuple[float, ...] = ()
     if level:
         edges = _edges([characters[index]["bbox"] for index in origins], page.rotation)
-    return _Found(text, box, edges, shown_box(page, box), level)
+    source = Source.UNCHECKED if line.get(hidden.OVER_SCAN) else Source.LAYER
+    return _Found(text, box, edges, shown_box(page, box), level, source)
 
 
 def _is_level(direction: tuple[float, float], rotation: int) -> bool:

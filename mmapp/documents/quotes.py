@@ -49,6 +49,16 @@ class PageText:
         number = bisect_right(self.lines, index, key=lambda placed: placed.start) - 1
         return number, index - self.lines[number].start
 
+    def confidence_of(self, start: int, end: int) -> float | None:
+        """How sure the least sure recognised line of `[start, end)` is; None where none is."""
+        found = [
+            placed.line.confidence
+            for placed in self.lines
+            if max(start, placed.start) < min(end, placed.end)
+            and placed.line.confidence is not None
+        ]
+        return min(found, default=None)
+
     def boxes_of(self, start: int, end: int) -> tuple[Box, ...]:
         """One box for each line of which `[start, end)` covers a character, in reading order."""
         boxes = []
@@ -86,6 +96,26 @@ def shown_box(page: Page, box: Box) -> Box:
         case 270:
             return (y0, page.height - x1, y1, page.height - x0)
     return box
+
+
+def stored_box(page: Page, box: Box) -> Box:
+    """The inverse of `shown_box`: from the page as it is shown to the page before its rotation."""
+    x0, y0, x1, y1 = box
+    match page.rotation:
+        case 90:
+            return (y0, page.width - x1, y1, page.width - x0)
+        case 180:
+            return (page.width - x1, page.height - y1, page.width - x0, page.height - y0)
+        case 270:
+            return (page.height - y1, x0, page.height - y0, x1)
+    return box
+
+
+def stored_edges(page: Page, edges: tuple[float, ...]) -> tuple[float, ...]:
+    """Edges of characters along x of the page as it is shown, as a `Line` counts them."""
+    if page.rotation in (90, 180):
+        return tuple(page.width - edge for edge in edges)
+    return edges
 
 
 def _joined(page: Page) -> Iterator[tuple[str, Line]]:

@@ -38,7 +38,19 @@ from mmapp.documents.frames import (
 from mmapp.documents.limits import Limits, plain_name, quoted
 from mmapp.documents.sniff import sniff
 from mmapp.errors import MmappError, ParseCrash, ParseTimeout
-from mmapp.types import Box, Document, HiddenText, Hiding, Line, Mark, MediaType, Page
+from mmapp.types import (
+    Bookmark,
+    Box,
+    Document,
+    HiddenText,
+    Hiding,
+    Line,
+    Mark,
+    MediaType,
+    Page,
+    Recognition,
+    Source,
+)
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
@@ -87,6 +99,7 @@ class Reader:
         pages: list[Page] = []
         images: list[bytes] = []
         encrypted = False
+        outline: tuple[Bookmark, ...] = ()
         points = _Points()
         with contextlib.closing(self._answers(name, request, data)) as answers:
             for answer, blob in answers:
@@ -97,6 +110,8 @@ class Reader:
                         images.append(blob)
                     case "encrypted":
                         encrypted = True
+                    case "outline":
+                        outline = tuple(Bookmark(*entry) for entry in answer["outline"])
         document = Document(
             sha256=hashlib.sha256(data).hexdigest(),
             name=plain_name(name),
@@ -104,6 +119,7 @@ class Reader:
             size_bytes=len(data),
             page_count=len(pages),
             encrypted=encrypted,
+            outline=outline,
         )
         return ReadDocument(document, tuple(pages), tuple(images))
 
@@ -113,10 +129,14 @@ class Reader:
         page_number: int,
         *,
         dpi: int = 110,
+        without_text: bool = False,
         password: str | None = None,
         name: str = "the PDF",
     ) -> bytes:
-        """A picture (PNG or JPEG) of one page of a PDF, as it is shown."""
+        """A picture (PNG or JPEG) of one page of a PDF, as it is shown.
+
+        `without_text`: only its pictures and drawings, for the words that its text layer lacks.
+        """
         self._limits.check_bytes(name, len(data))
         if sniff(data, name) is not MediaType.PDF:
             raise errors.UnsupportedFile(
@@ -124,7 +144,9 @@ class Reader:
             )
         if page_number < 1:
             raise errors.NotFound(f"{quoted(name)} has no page {page_number:,}; pages begin at 1.")
-        request = self._request(name, password=password, page=page_number, dpi=dpi)
+        request = self._request(
+            name, password=password, page=page_number, dpi=dpi, without_text=without_text
+        )
         with contextlib.closing(self._answers(name, request, data)) as answers:
             pictures = [blob for answer, blob in answers if answer["kind"] == "picture"]
         return pictures[0]
@@ -168,6 +190,7 @@ class Reader:
         password: str | None = None,
         page: int = 0,
         dpi: int = 0,
+        without_text: bool = False,
         marks: Sequence[Mark] = (),
     ) -> dict[str, Any]:
         return {
@@ -176,6 +199,7 @@ class Reader:
             "password": password,
             "page": page,
             "dpi": dpi,
+            "without_text": without_text,
             "marks": [(mark.page, mark.boxes, mark.note) for mark in marks],
             "limits": dataclasses.asdict(self._limits),
         }
@@ -305,22 +329,24 @@ class _Parser:
 
 def _page(answer: dict[str, Any], blob: bytes, points: _Points) -> Page:
     """A page from what the child said of it."""
-    number, width, height, error, rotation = answer["page"]
+    number, width, height, error, rotation, recognition = answer["page"]
     edges = array.array("i", blob)
     start = 0
     lines = []
-    for text, box, block, has_edges in answer["lines"]:
+    for text, box, block, has_edges, source in answer["lines"]:
         end = start + len(text) + 1 if has_edges else start
         if end > len(edges):
             raise BadFrame(f"page {number} has {len(edges)} edges, and a line that ends at {end}")
         edges_at = tuple(map(points.__getitem__, edges[start:end]))
-        lines.append(Line(text, _box(box), edges_at, block))
+        lines.append(Line(text, _box(box), edges_at, block, Source(source)))
         start = end
     hidden = tuple(
         HiddenText(text, Hiding(why), (x0, y0, x1, y1))
         for text, why, (x0, y0, x1, y1) in answer["hidden"]
     )
-    return Page(number, width, height, tuple(lines), error, rotation, hidden)
+    return Page(
+        number, width, height, tuple(lines), error, rotation, hidden, Recognition(recognition)
+    )
 
 
 class _Points(dict[int, float]):

@@ -9,16 +9,19 @@ from mmapp.errors import BadInput, NoText
 from mmapp.jobs.found import found
 from mmapp.types import AskParams, Document, Listing, Params, SummarizeParams, TaskName
 
-#: Sentences that a summary may be asked for.
-MOST_SENTENCES = 50
-
 #: Characters that a question may have.
 MOST_QUESTION = 2_000
 
 
-def check_checkpoint(task: TaskName, checkpoint: Checkpoint | None) -> None:
+def check_checkpoint(task: TaskName, params: Params, checkpoint: Checkpoint | None) -> None:
     """Refuses at once what the worker would refuse; without a checkpoint here, the worker does."""
-    if task is TaskName.ASK and checkpoint is not None:
+    if checkpoint is None:
+        return
+    if isinstance(params, SummarizeParams) and params.mode == "abstractive":
+        from mmapp.tasks.abstractive import refuse_unable
+
+        refuse_unable(checkpoint.name, checkpoint.profile)
+    if task is TaskName.ASK:
         from mmapp.tasks.ask import refuse_untrained
 
         refuse_untrained(checkpoint.name, checkpoint.profile)
@@ -36,10 +39,9 @@ def check_params(repository: Repository, task: TaskName, params: Params, max_pho
 
 
 def _check_summarize(repository: Repository, params: SummarizeParams) -> str:
-    if not 1 <= params.sentences <= MOST_SENTENCES:
-        raise BadInput(
-            f"A summary has 1 to {MOST_SENTENCES} sentences; {params.sentences} were asked for"
-        )
+    from mmapp.tasks.summarize import refuse_impossible
+
+    refuse_impossible(params)
     return _readable(repository, params.document).name
 
 
@@ -59,12 +61,11 @@ def _check_ask(repository: Repository, params: AskParams) -> str:
 
 
 def _readable(repository: Repository, sha256: str) -> Document:
-    """The document, which has words to read."""
+    """The document, which has words to read, or pictures in which a run may find some."""
     document = found(repository.documents.find(sha256), "document", sha256)
-    if repository.documents.characters(document.sha256) == 0:
-        raise NoText(
-            f"{document.name}: no page has words to read; a scan needs text recognition first"
-        )
+    stored = repository.documents
+    if not stored.characters(document.sha256) and not stored.wanting(document.sha256):
+        raise NoText(f"{document.name}: no page has words to read; give a file with text")
     return document
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from mmapp import exports, records
@@ -61,10 +62,10 @@ class Library:
         with self._database.snapshot() as repository:
             return found(repository.documents.find(sha256), "document", sha256)
 
-    def pages(self, sha256: str) -> list[Page]:
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
         self.document(sha256)
         with self._database.snapshot() as repository:
-            return repository.documents.pages(sha256)
+            return repository.documents.pages(sha256, numbers)
 
     def page_image(self, sha256: str, number: int) -> bytes:
         """The picture of a page; made on first use."""
@@ -85,6 +86,23 @@ class Library:
         with self._database.transaction() as repository:
             repository.documents.set_page_image(sha256, number, image)
         return picture
+
+    def ocr_picture(self, document: Document, page: Page) -> bytes:
+        """The picture in which the words of a page are recognised that its text lacks.
+
+        It is without the page's own text, except where that was not kept apart.
+        """
+        if document.media_type is not MediaType.PDF or document.encrypted:
+            return self.page_image(document.sha256, page.number)
+        from mmapp.documents.frames import OCR_DPI
+
+        return self._open_reader().render(
+            self._blobs.get(document.sha256),
+            page.number,
+            dpi=OCR_DPI,
+            without_text=bool(page.lines),
+            name=document.name,
+        )
 
     def annotated(self, result: Result) -> bytes:
         """The PDF that a result is about, with its evidence highlighted."""

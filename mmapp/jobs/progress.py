@@ -28,7 +28,7 @@ class Reporter:
     written: float = float("-inf")
     phase: str = ""
     phase_began: float = 0.0
-    phase_from: int = 0
+    phase_from: float = 0.0
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -43,10 +43,14 @@ class Reporter:
             self.store(dataclasses.replace(progress, eta_s=left_s))
 
     def _seconds_left(self, progress: Progress, now: float) -> float | None:
-        """Of this phase, at its pace so far; None in its first second."""
-        if progress.phase != self.phase:
-            self.phase, self.phase_began, self.phase_from = progress.phase, now, progress.done
-        done, elapsed = progress.done - self.phase_from, now - self.phase_began
+        """Of the job, or of this phase where no more is known; None in the first second."""
+        if progress.work is None:
+            phase, at, end = progress.phase, float(progress.done), float(progress.total)
+        else:
+            phase, at, end = "", progress.work, 1.0
+        if phase != self.phase or not self.phase_began:
+            self.phase, self.phase_began, self.phase_from = phase, now, at
+        done, elapsed = at - self.phase_from, now - self.phase_began
         if done <= 0 or elapsed < 1.0:
             return None
-        return round(elapsed / done * max(0, progress.total - progress.done), 1)
+        return round(elapsed / done * max(0.0, end - at), 1)

@@ -26,6 +26,7 @@ from mmapp.jobs.library import Library
 from mmapp.jobs.outbox import Outbox
 from mmapp.jobs.progress import Reporter
 from mmapp.jobs.recovery import Recovery
+from mmapp.jobs.scans import Scans
 from mmapp.logs import get_logger
 from mmapp.types import Engine, Job, Listing, Params, Progress, Status
 
@@ -65,9 +66,13 @@ class Runner:
         self._library = library
         self._outbox = outbox
         self._recovery = recovery
+        self._scans = Scans(settings, database, library)
         #: What `run` is at, and when it last said how far it is; the heartbeat's thread reads both.
         self._running: Attempt | None = None
         self._told = 0.0
+
+    def close(self) -> None:
+        self._scans.close()
 
     def run(self, job_id: str, engine: Engine, worker: str) -> None:
         """Runs a job to its end, or drops it when there is nothing to take."""
@@ -124,13 +129,13 @@ class Runner:
         job = attempt.job
         start = time.monotonic()
         params = records.params_from_json(job.task, job.params)
-        inputs = self._inputs(params)
 
         def store(progress: Progress) -> None:
             self._told = time.monotonic()
             self.renew(attempt, progress)
 
         report = Reporter(store, self._settings.job_seconds)
+        inputs = self._inputs(params, report)
         payload = tasks.run(job.task, engine, inputs, params, report)
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
@@ -142,6 +147,7 @@ class Runner:
             engine.profile,
             usage["prompt_sha256"],
             version,
+            self._settings.recognition,
         )
         return NewResult(
             task=job.task,
@@ -153,7 +159,7 @@ class Runner:
             words=records.words(payload),
         )
 
-    def _inputs(self, params: Params) -> DocumentInput | ListingInput:
+    def _inputs(self, params: Params, report: Reporter) -> DocumentInput | ListingInput:
         from mmapp.tasks import DocumentInput, ListingInput
 
         if isinstance(params, Listing):
@@ -161,7 +167,7 @@ class Runner:
         document = self._library.document(params.document)
         return DocumentInput(
             document,
-            tuple(self._library.pages(params.document)),
+            self._scans.pages(document, report),
             None
             if document.media_type.is_text
             else lambda number: self._picture(document.sha256, number),

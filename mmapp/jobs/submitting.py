@@ -57,6 +57,13 @@ class Submitter:
             self._outbox.send([Message(job.id, priority)])
         return job
 
+    def can_write(self) -> bool:
+        """Whether the checkpoint writes text of its own; one that is not known here may."""
+        from mmapp.tasks.abstractive import writes
+
+        checkpoint = _checkpoint(self._settings)
+        return checkpoint is None or writes(checkpoint.profile)
+
     def retry(self, job: Job) -> Job:
         """Runs a failed or cancelled job again, as if submitted now."""
         if job.status not in (Status.FAILED, Status.CANCELLED):
@@ -65,8 +72,9 @@ class Submitter:
                 f"Job {job.id} {state}; only a failed or cancelled job can be retried"
             )
         checkpoint = _checkpoint(self._settings)
-        check_checkpoint(job.task, checkpoint)
-        run_key = _run_key(job.task, job.params, checkpoint)
+        params = records.params_from_json(job.task, job.params)
+        check_checkpoint(job.task, params, checkpoint)
+        run_key = _run_key(job.task, job.params, checkpoint, self._settings.recognition)
         with self._database.transaction() as repository:
             if run_key is not None:
                 repository.jobs.lock_run_key(run_key)
@@ -132,7 +140,7 @@ class Submitter:
         priority: Priority,
         label: str,
     ) -> NewJob:
-        check_checkpoint(task, checkpoint)
+        check_checkpoint(task, params, checkpoint)
         title = check_params(repository, task, params, self._settings.max_photos)
         stored = records.params_as_json(params)
         return NewJob(
@@ -141,7 +149,7 @@ class Submitter:
             priority=priority,
             label=records.plain(label or title),
             params=stored,
-            run_key=_run_key(task, stored, checkpoint),
+            run_key=_run_key(task, stored, checkpoint, self._settings.recognition),
         )
 
 
@@ -162,7 +170,7 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
 
 
 def _run_key(
-    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None
+    task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None, recognition: str
 ) -> str | None:
     if checkpoint is None:
         return None
@@ -176,6 +184,7 @@ def _run_key(
         checkpoint.profile,
         prompt_sha256(),
         tasks.schema_version(task),
+        recognition,
     )
 
 

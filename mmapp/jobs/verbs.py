@@ -7,7 +7,7 @@ What only looks something up stands here whole; what decides is in the modules b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 
 from mmapp.broker import Broker
@@ -68,6 +68,7 @@ class Jobs:
         return jobs
 
     def close(self) -> None:
+        self._runner.close()
         self._library.close()
         self._broker.close()
         self._database.close()
@@ -99,8 +100,9 @@ class Jobs:
     def document(self, sha256: str) -> Document:
         return self._library.document(sha256)
 
-    def pages(self, sha256: str) -> list[Page]:
-        return self._library.pages(sha256)
+    def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
+        """All pages of a document, or those of these numbers."""
+        return self._library.pages(sha256, numbers)
 
     def page_image(self, sha256: str, number: int) -> bytes:
         """The picture of a page; made on first use."""
@@ -122,6 +124,10 @@ class Jobs:
     def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow]) -> Batch:
         """Many jobs, read from `rows` as they come; a bad row is kept with its error."""
         return self.batch(self._submitter.submit_batch(name, task, rows))
+
+    def can_write(self) -> bool:
+        """Whether the checkpoint writes text of its own, as abstractive summaries need it."""
+        return self._submitter.can_write()
 
     def retry(self, job_id: str) -> Job:
         """Runs a failed or cancelled job again, as if submitted now."""

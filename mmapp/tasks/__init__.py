@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmapp.tasks.abstractive import write_summary
 from mmapp.tasks.ask import ask
 from mmapp.tasks.check_listing import check_listing
 from mmapp.tasks.inputs import DocumentInput, ListingInput
@@ -16,7 +17,7 @@ from mmapp.types import AskParams, Engine, Params, ReportProgress, SummarizePara
 
 __all__ = ["DocumentInput", "ListingInput", "run", "schema_version"]
 
-_SCHEMA_VERSIONS = {TaskName.SUMMARIZE: 1, TaskName.CHECK_LISTING: 1, TaskName.ASK: 1}
+_SCHEMA_VERSIONS = {TaskName.SUMMARIZE: 2, TaskName.CHECK_LISTING: 1, TaskName.ASK: 1}
 
 
 def schema_version(task: TaskName) -> int:
@@ -33,6 +34,8 @@ def run(
 ) -> dict[str, Any]:
     """The task's payload; its key "usage" is for the record: tokens, durations, prompt hash."""
     if isinstance(inputs, DocumentInput) and isinstance(params, SummarizeParams):
+        if params.mode == "abstractive":
+            return write_summary(engine, inputs, params, report)
         return summarize(engine, inputs, params, report)
     if isinstance(inputs, DocumentInput) and isinstance(params, AskParams):
         return ask(engine, inputs, params, report)

@@ -33,6 +33,7 @@ from typing import Any
 from mmapp.documents.quotes import PageText
 from mmapp.errors import NotPossible
 from mmapp.tasks import prompts
+from mmapp.tasks.coverage import with_map
 from mmapp.tasks.inputs import DocumentInput
 from mmapp.tasks.passages import passages
 from mmapp.tasks.reading import (
@@ -113,7 +114,7 @@ def ask(
         "answer": [proved(best.passage, pages)] if found else [],
         "probability": round(probability, 4),
         "scores": {"model": round(best.margin, 4), "words": round(best.z, 4)},
-        "coverage": covered,
+        "coverage": with_map(covered, inputs.pages, reading.parts_of_pages(), reading.undrawn),
         "hidden": hidden(inputs),
         "usage": {**reading.usage(), "passages": len(offered)},
     }

@@ -1,12 +1,12 @@
 """Listing check: a verdict for each claim of a listing, and whether photos and words agree.
 
 The photos are read once; every claim is then asked with its three possible answers, all in one
-batch. A checkpoint whose profile names `framings` is asked again about the photos nearer or
-mirrored (`model.framings`), and the mean of the log-probabilities counts. Softmax over the answers
-gives P(unclear); what is left is shared between supported and refuted by the calibrated odds,
-sigmoid(margin / temperature + bias), margin = log P(yes) - log P(no). The label is the likeliest of
-the three, its probability is the verdict's. Without photos everything is NOT_ENOUGH_INFO, by this
-code and not by a prompt.
+batch. A checkpoint whose profile names `framings` is asked about the photos nearer or mirrored as
+well (`model.framings`), in the same steps, and the mean of the log-probabilities counts. Softmax
+over the answers gives P(unclear); what is left is shared between supported and refuted by the
+calibrated odds, sigmoid(margin / temperature + bias), margin = log P(yes) - log P(no). The label is
+the likeliest of the three, its probability is the verdict's. Without photos everything is
+NOT_ENOUGH_INFO, by this code and not by a prompt.
 
 Claims depend on what the product is. DSG (Cho et al., ICLR 2024) gives a question no credit when
 the question that it depends on fails: if the photos show another product, that its colour happens
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from mmapp.tasks import prompts
 from mmapp.tasks.claims import Claim, take_claims
 from mmapp.tasks.inputs import ListingInput
-from mmapp.tasks.regions import Region, find_regions, whole
+from mmapp.tasks.regions import MOST_PIXELS, Region, find_regions, whole
 from mmapp.types import Continuation, Engine, Label, Progress, ReportProgress
 from model.framings import framings
 
@@ -183,14 +183,17 @@ class _Asking:
         self._progress = Progress()
         self._framings = framings(engine.profile)
         self._questions = [prompts.listing_question(c.attribute, c.text) for c in claims]
-        self._tokens = {"read": 0, "scored": 0, "read_for_regions": 0, "scored_for_regions": 0}
+        self._tokens = {"read": 0, "scored": 0, "for_regions": 0}
         self._seconds = {"reading": 0.0, "checking": 0.0, "locating": 0.0}
 
     def answers(self, photos: Sequence[Image]) -> list[list[Triple]]:
         """For each framing, of the whole photos first, log P of each claim's three answers."""
+        pixels = sum(photo.width * photo.height for photo in photos)
+        at_once = max(1, MOST_PIXELS // pixels)
         return [
-            self._answers([framing.of(photo) for photo in photos], number)
-            for number, framing in enumerate(self._framings)
+            answers
+            for first in range(0, len(self._framings), at_once)
+            for answers in self._answers(photos, first, first + at_once)
         ]
 
     @staticmethod
@@ -203,15 +206,17 @@ class _Asking:
             for yes, no, unseen in [zip(*each, strict=True)]
         ]
 
-    def _answers(self, photos: Sequence[Image], number: int) -> list[Triple]:
-        """About the photos in framing `number`."""
+    def _answers(self, photos: Sequence[Image], first: int, end: int) -> list[list[Triple]]:
+        """About the photos in some of the framings, in the same steps."""
+        rounds, some = len(self._framings), self._framings[first:end]
         started = time.perf_counter()
-        rounds = len(self._framings)
-        prefix = self._engine.prefill(
-            prompts.listing_parts(photos),
-            lambda d, t: self._tell("reading", number * t + d, rounds * t, "tokens"),
+        prefixes = self._engine.prefill_many(
+            [prompts.listing_parts([framing.of(photo) for photo in photos]) for framing in some],
+            lambda d, t: self._tell(
+                "reading", first * t // len(some) + d, rounds * t // len(some), "tokens"
+            ),
         )
-        self._tokens["read"] += prefix.length
+        self._tokens["read"] += sum(prefix.length for prefix in prefixes)
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
         count = len(self._questions)
@@ -220,7 +225,7 @@ class _Asking:
         def on_scored(done: int, total: int) -> None:
             nonlocal scored
             scored = total
-            through = number + (done / total if total else 1)
+            through = first + len(some) * (done / total if total else 1)
             self._tell("checking", int(count * through / rounds), count, "claims")
 
         asked: list[Continuation] = [
@@ -228,10 +233,10 @@ class _Asking:
             for question in self._questions
             for answer in prompts.answers("check_listing")
         ]
-        scores = self._engine.score(prefix, asked, on_scored)
+        found = self._engine.score_many([(prefix, asked) for prefix in prefixes], on_scored)
         self._tokens["scored"] += scored
         self._seconds["checking"] += time.perf_counter() - started
-        return list(zip(scores[::3], scores[1::3], scores[2::3], strict=True))
+        return [list(zip(scores[::3], scores[1::3], scores[2::3], strict=True)) for scores in found]
 
     def regions(
         self,
@@ -253,9 +258,9 @@ class _Asking:
             sign * (answers[i][0] - answers[i][1]) for sign, i in zip(signs, visible, strict=True)
         ]
 
-        def margins(variant: Sequence[Image]) -> list[float]:
-            found = self._margins(variant, [self._questions[index] for index in visible])
-            return [sign * margin for sign, margin in zip(signs, found, strict=True)]
+        def margins(variants: Sequence[Sequence[Image]]) -> list[list[float]]:
+            found = self._margins(variants, [self._questions[index] for index in visible])
+            return [[sign * m for sign, m in zip(signs, each, strict=True)] for each in found]
 
         found = find_regions(
             photos,
@@ -273,29 +278,27 @@ class _Asking:
             "prompt_sha256": prompts.prompt_sha256(),
         }
 
-    def _margins(self, photos: Sequence[Image], questions: Sequence[str]) -> list[float]:
-        """log P(yes) - log P(no) of each question, about these photos."""
-        prefix = self._engine.prefill(prompts.listing_parts(photos), self._tell_again)
-        self._tokens["read_for_regions"] += prefix.length
-        scored = 0
-
-        def on_scored(_done: int, total: int) -> None:
-            nonlocal scored
-            scored = total
-            self._tell_again()
-
+    def _margins(
+        self, variants: Sequence[Sequence[Image]], questions: Sequence[str]
+    ) -> list[list[float]]:
+        """log P(yes) - log P(no) of each question, about each variant of the photos."""
         yes, no, _unclear = prompts.answers("check_listing")
         asked: list[Continuation] = [(q, answer) for q in questions for answer in (yes, no)]
-        scores = self._engine.score(prefix, asked, on_scored)
-        self._tokens["scored_for_regions"] += scored
-        return [a - b for a, b in zip(scores[::2], scores[1::2], strict=True)]
+        tokens = 0
+
+        def on_scored(_done: int, total: int) -> None:
+            nonlocal tokens
+            tokens = total
+            self._report(self._progress)
+
+        found = self._engine.score_many(
+            [(prompts.listing_parts(photos), asked) for photos in variants], on_scored
+        )
+        self._tokens["for_regions"] += tokens
+        return [[a - b for a, b in zip(scores[::2], scores[1::2], strict=True)] for scores in found]
 
     def _tell(self, phase: str, done: int, total: int, unit: str) -> None:
         self._progress = Progress(phase=phase, done=done, total=total, unit=unit)
-        self._report(self._progress)
-
-    def _tell_again(self, _done: int = 0, _total: int = 0) -> None:
-        """Gives `report` a chance to cancel inside a step too small to show."""
         self._report(self._progress)
 
 

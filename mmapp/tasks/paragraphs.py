@@ -95,7 +95,7 @@ def _page_paragraphs(page: PageText, furniture: set[str], with_source: bool) -> 
     found: list[Paragraph] = []
     current: Paragraph | None = None
     item_follows = False
-    edges = _edge_lines(page)
+    edges = edge_lines(page)
     widths: dict[int, int] = {}
     for placed in page.lines:
         widths[placed.line.block] = max(widths.get(placed.line.block, 0), len(placed.line.text))
@@ -216,7 +216,7 @@ def _furniture(pages: Sequence[PageText]) -> set[str]:
     """Keys of lines that stand at the edge of several pages, and of page numbers."""
     on_pages: Counter[str] = Counter()
     for page in pages:
-        edges = _edge_lines(page)
+        edges = edge_lines(page)
         lines = (placed.line for placed in page.lines if id(placed.line) in edges)
         on_pages.update({_furniture_key(line) for line in lines})
     needed = max(2, min(3, len(pages)))
@@ -233,7 +233,7 @@ def _furniture_key(line: Line) -> str:
     return text if ENDS_HERE.search(text) else re.sub(r"\d+", "#", text)
 
 
-def _edge_lines(page: PageText) -> set[int]:
+def edge_lines(page: PageText) -> set[int]:
     """Identities of the topmost and lowest lines of a page."""
     lines = [placed.line for placed in page.lines if placed.line.text.strip()]
     if all(line.box for line in lines):

@@ -53,6 +53,11 @@ def summarize_question(sentence: str, place: int, count: int, shared: int) -> st
     return template.format(sentence=sentence, place=place, count=count, shared=shared)
 
 
+def write_question(count: int, *, chinese: bool) -> str:
+    """Asks for so many sentences about the document before it, each with its proof."""
+    return _prompts()["write"]["zh" if chinese else "en"].strip().format(count=count)
+
+
 def listing_parts(images: Sequence[Image]) -> list[str | Image]:
     """A numbered caption before each photo, counted from 1."""
     template = _prompts()["check_listing"]["photo"]

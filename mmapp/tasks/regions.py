@@ -7,15 +7,16 @@ its grid, and where hiding changes nothing clearly, the whole photo is the evide
 made up.
 
 Bounded: with several photos each is first hidden as a whole, to find the one that a claim rests on;
-then the cells of a 3 x 3 grid are hidden one by one, in at most four photos. One variant is held at
-a time. A checkpoint for which reading photos is dear turns this off by `"regions": false` in its
-profile. Refuses nothing; called by `check_listing`.
+then the cells of a 3 x 3 grid are hidden one by one, in at most four photos. Variants are asked
+about together, as many as hold no more than `MOST_PIXELS` of changed photos. A checkpoint for which
+reading photos is dear turns this off by `"regions": false` in its profile. Refuses nothing; called
+by `check_listing`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import ImageStat
@@ -23,15 +24,18 @@ from PIL.Image import Image
 
 GRID = 3
 MOST_PHOTOS = 4
+#: Of changed photos that are held at once, beside the listing's own: 120 MB.
+MOST_PIXELS = 40_000_000
 #: A fall of the margin (log-odds) that counts as clear.
 CLEAR_FALL = 0.5
 #: Cells whose hiding costs at least this share of the greatest fall belong to the region.
 REGION_SHARE = 0.5
 
 PixelBox = tuple[int, int, int, int]
-#: Photos to the margin of each claim, positive when the claim's label holds more strongly.
-Margins = Callable[[Sequence[Image]], list[float]]
-#: Called after each variant with (variants done, variants in all).
+#: Variants of the photos to the margins of the claims in each, positive when the claim's label
+#: holds more strongly.
+Margins = Callable[[Sequence[Sequence[Image]]], Sequence[Sequence[float]]]
+#: Called after some variants with (variants done, variants in all).
 OnVariant = Callable[[int, int], None]
 
 
@@ -50,25 +54,27 @@ def find_regions(
     on_variant: OnVariant,
 ) -> list[Region]:
     """For each claim, given by its margin on the whole photos, the region that it rests on."""
-    several = len(photos) > 1
-    seeking = len(photos) if several else 0
-    on_variant(0, seeking + GRID * GRID)
-    falls = []
-    if several:
-        for index, photo in enumerate(photos):
-            falls.append(_falls(photos, index, whole(photo), base, margins))
-            on_variant(index + 1, seeking + GRID * GRID)
-    chosen = [_steepest([fall[claim] for fall in falls]) for claim in range(len(base))]
+    seeking = len(photos) if len(photos) > 1 else 0
+    done, total = 0, seeking + GRID * GRID
+    on_variant(done, total)
+
+    def falls(boxes: Sequence[Region]) -> Iterator[list[float]]:
+        """How much the margin of each claim falls where one of the boxes is hidden."""
+        nonlocal done
+        for some in _groups(boxes, photos):
+            for found in margins([_without(photos, region) for region in some]):
+                yield [before - after for before, after in zip(base, found, strict=True)]
+            done += len(some)
+            on_variant(done, total)
+
+    photo_falls = list(falls([Region(n, whole(photo)) for n, photo in enumerate(photos)][:seeking]))
+    chosen = [_steepest([fall[claim] for fall in photo_falls]) for claim in range(len(base))]
     gridded = [index for index, _ in Counter(chosen).most_common(MOST_PHOTOS)]
     regions = [Region(index, whole(photos[index])) for index in chosen]
-    done, total = seeking, seeking + GRID * GRID * len(gridded)
+    total = seeking + GRID * GRID * len(gridded)
     for index in gridded:
         cells = grid(photos[index])
-        cell_falls = []
-        for cell in cells:
-            cell_falls.append(_falls(photos, index, cell, base, margins))
-            done += 1
-            on_variant(done, total)
+        cell_falls = list(falls([Region(index, cell) for cell in cells]))
         for claim in range(len(base)):
             if chosen[claim] == index:
                 box = _region([fall[claim] for fall in cell_falls], cells)
@@ -91,20 +97,27 @@ def grid(photo: Image) -> list[PixelBox]:
     ]
 
 
-def _falls(
-    photos: Sequence[Image], index: int, box: PixelBox, base: Sequence[float], margins: Margins
-) -> list[float]:
-    variant = list(photos)
-    variant[index] = _hidden(photos[index], box)
-    return [before - after for before, after in zip(base, margins(variant), strict=True)]
+def _groups(regions: Sequence[Region], photos: Sequence[Image]) -> Iterator[list[Region]]:
+    """As many as may be hidden at once, each in a copy of its photo."""
+    group: list[Region] = []
+    room = MOST_PIXELS
+    for region in regions:
+        pixels = photos[region.photo].width * photos[region.photo].height
+        if group and pixels > room:
+            yield group
+            group, room = [], MOST_PIXELS
+        group.append(region)
+        room -= pixels
+    if group:
+        yield group
 
 
-def _hidden(photo: Image, box: PixelBox) -> Image:
-    """The photo with a part painted over in its mean colour."""
-    hidden = photo.convert("RGB").copy()
+def _without(photos: Sequence[Image], region: Region) -> list[Image]:
+    """The photos, with a part of one painted over in its mean colour."""
+    hidden = photos[region.photo].convert("RGB").copy()
     mean = tuple(round(channel) for channel in ImageStat.Stat(hidden).mean)
-    hidden.paste(mean, box)
-    return hidden
+    hidden.paste(mean, region.box)
+    return [hidden if n == region.photo else photo for n, photo in enumerate(photos)]
 
 
 def _steepest(falls: Sequence[float]) -> int:

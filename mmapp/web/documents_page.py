@@ -7,14 +7,14 @@ the model runs in a worker. Which job is shown stands in the address (`?job=`), 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
 
 from mmapp import samples
 from mmapp.errors import BadInput, EncryptedFile, MmappError, WrongPassword
-from mmapp.exports import QUOTES_OF
+from mmapp.exports import quoted_sentences
 from mmapp.types import Document, Job, Page, Status, SummarizeParams, TaskName
 from mmapp.web import render
 from mmapp.web.frame import (
@@ -32,6 +32,10 @@ from mmapp.web.jobview import JobView
 
 DEFAULT_SENTENCES = 3
 MAX_SENTENCES = 12
+#: Per cent.
+MAX_SHARE = 50
+#: Quoted; written with what is not proved marked; written without it.
+MODES = ("grounded", "marked", "dropped")
 
 
 @dataclass(slots=True)
@@ -58,14 +62,27 @@ def build(demo: gr.Blocks, site: Site) -> None:
             )
             password = gr.Textbox(label=say("password"), type="password", scale=2)
             submit = gr.Button(say("summarize"), variant="primary", scale=1)
+        with gr.Row():
+            share = gr.Slider(0, MAX_SHARE, 0, step=1, label=say("share"), scale=2)
+            sections = gr.Checkbox(False, label=say("sections_too"), scale=2)
+            writes = gr.Dropdown(
+                [(say(f"mode_{mode}"), mode) for mode in MODES],
+                value=MODES[0],
+                label=say("mode"),
+                scale=2,
+                visible=site.jobs.can_write(),
+            )
     refused = html(elem_id="problems")
     view.place_recent()
     bottom(site)
     view.connect(demo)
 
     @guarded(say)
-    def summarize(paths: list[str] | None, count: int, secret: str) -> list[Any]:
-        added = add_files(site, paths or [], secret, int(count))
+    def summarize(
+        paths: list[str] | None, count: int, secret: str, percent: int, each: bool, mode: str
+    ) -> list[Any]:
+        wanted = wish(int(count), percent, each, mode)
+        added = add_files(site, paths or [], secret, wanted)
         job_id = added.jobs[0].id if len(added.jobs) == 1 else ""
         return [
             *view.look(job_id),
@@ -77,7 +94,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
 
     submit.click(
         summarize,
-        [files, sentences, password],
+        [files, sentences, password, share, sections, writes],
         [*view.outputs, refused, files, password, view.address],
         concurrency_limit=4,
         show_progress_on=[refused],
@@ -92,7 +109,7 @@ def show_job(site: Site, job: Job) -> str:
     if job.status != Status.SUCCEEDED:
         return render.unfinished(say, job, render.page_count(say, document.page_count))
     result = jobs.result(job.id)
-    quoted = result.payload[QUOTES_OF[job.task]]
+    quoted = quoted_sentences(job.task, result.payload)
     shown = render.ShownDocument(document, _proved_pages(site, document, quoted))
     return render.quotes(say, job, result.payload, result.record, shown)
 
@@ -101,10 +118,23 @@ def _proved_pages(
     site: Site, document: Document, quoted: Sequence[Mapping[str, Any]]
 ) -> dict[int, Page]:
     wanted = {proof["page"] for item in quoted for proof in item["evidence"]}
-    return {page.number: page for page in site.jobs.pages(document.sha256) if page.number in wanted}
+    return {page.number: page for page in site.jobs.pages(document.sha256, wanted)}
 
 
-def add_files(site: Site, paths: Sequence[str], password: str, sentences: int) -> Added:
+def wish(sentences: int, percent: float, sections: bool, mode: str) -> SummarizeParams:
+    """What the form asks for, of no document yet; a share of 0 % leaves the length to the count."""
+    grounded = mode == MODES[0]
+    return SummarizeParams(
+        "",
+        sentences,
+        share=percent / 100 if percent else None,
+        sections=sections,
+        mode="grounded" if grounded else "abstractive",
+        unsupported="drop" if mode == MODES[2] else "mark",
+    )
+
+
+def add_files(site: Site, paths: Sequence[str], password: str, wanted: SummarizeParams) -> Added:
     """Submits what can be read and tells what can't; one bad file never stops the others."""
     say, limit = site.say, site.settings.max_upload_files
     if not paths:
@@ -116,7 +146,7 @@ def add_files(site: Site, paths: Sequence[str], password: str, sentences: int) -
         name, data = read_upload(path)
         try:
             document = site.jobs.add_document(name, data, password=password or None)
-            params = SummarizeParams(document.sha256, sentences)
+            params = replace(wanted, document=document.sha256)
             added.jobs.append(site.jobs.submit(TaskName.SUMMARIZE, params, label=name))
         except MmappError as problem:
             added.refused.append((name, file_problem(say, problem)))

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from mmapp.documents.quotes import shown_box
-from mmapp.exports import QUOTES_OF
+from mmapp.exports import QUOTES_OF, quoted_sentences
 from mmapp.types import (
     Batch,
     Document,
@@ -237,9 +237,11 @@ def quotes(
 ) -> str:
     """What a summary or an answer quotes, beside the page that proves it."""
     key = QUOTES_OF[job.task]
-    sentences = payload[key]
-    items = "".join(_sentence(say, number, item) for number, item in enumerate(sentences))
-    body = f"<ol>{items}</ol>" if items else notice(say("not_found"), "quiet")
+    sentences = quoted_sentences(job.task, payload)
+    body = _numbered(say, payload[key], 0) or notice(
+        say("not_found" if job.task is TaskName.ASK else "nothing_said"), "quiet"
+    )
+    body += support(say, payload.get("support")) + _sections(say, payload, len(payload[key]))
     proved = {proof["page"] for item in sentences for proof in item["evidence"]}
     document = shown.document
     can_be_marked = document.media_type is MediaType.PDF and not document.encrypted and bool(proved)
@@ -259,11 +261,8 @@ def quotes(
 
 def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
     proofs = item["evidence"]
-    cites = " ".join(
-        f'<span class="cite">{escape(say("page_number", page=proof["page"]))}</span>'
-        for proof in proofs
-    )
-    warning = "" if item.get("supported", True) else f"<em>{escape(say('unsupported'))}</em>"
+    cites = " ".join(_cite(say, proof) for proof in proofs)
+    warning = "" if item.get("supported", True) else _doubt(say, item.get("missing", ()))
     text = f"{escape(item['text'])} {cites}{warning}"
     if not proofs:
         return f"<li><p>{text}</p></li>"
@@ -273,6 +272,68 @@ def _sentence(say: Words, number: int, item: Mapping[str, Any]) -> str:
         f'data-page="{int(first)}" title="{escape(say("show_on_page", page=first))}">'
         f"{text}</button></li>"
     )
+
+
+def _cite(say: Words, proof: Mapping[str, Any]) -> str:
+    """The page of a quote, and how surely its words were recognised where they were."""
+    words = say("page_number", page=proof["page"])
+    if "ocr" in proof:
+        words += " · " + say("ocr", sure=f"{float(proof['ocr']):.0%}")
+    return f'<span class="cite">{escape(words)}</span>'
+
+
+def _numbered(say: Words, sentences: Sequence[Mapping[str, Any]], first: int) -> str:
+    """A list of sentences, counted for the viewer from `first`."""
+    items = "".join(_sentence(say, number, item) for number, item in enumerate(sentences, first))
+    return f"<ol>{items}</ol>" if items else ""
+
+
+def _sections(say: Words, payload: Mapping[str, Any], first: int) -> str:
+    """The sections of a document, each with its sentences; those of the whole come before."""
+    found = []
+    for section in payload.get("sections", ()):
+        page = escape(say("page_number", page=section["page"]))
+        title = escape(section["title"] or say("before_headings"))
+        found.append(
+            f'<h3><button type="button" class="section" data-page="{int(section["page"])}">{title}'
+            f' <span class="cite">{page}</span></button></h3>'
+            f"{_numbered(say, section['summary'], first)}"
+        )
+        first += len(section["summary"])
+    return f'<div class="sections">{"".join(found)}</div>' if found else ""
+
+
+def support(say: Words, told: Mapping[str, Any] | None) -> str:
+    """How much of a written summary is proved, and what was left out of it for want of proof."""
+    if not told or told["rate"] is None:
+        return ""
+    words = say("support", supported=told["supported"], written=told["written"])
+    lines = "".join(
+        f"<li>{escape(item['text'])} {_doubt(say, item['missing'])}</li>"
+        for item in told["dropped"]
+    )
+    if not lines:
+        return f'<p class="support">{escape(words)}</p>'
+    return (
+        f'<details class="support"><summary>{escape(words)} '
+        f"{escape(say('support_dropped', count=len(told['dropped'])))}</summary>"
+        f"<ul>{lines}</ul></details>"
+    )
+
+
+def _doubt(say: Words, missing: Sequence[Mapping[str, Any]]) -> str:
+    """Why a sentence is not proved."""
+    reasons = "; ".join(
+        say(
+            f"missing_{one['kind']}",
+            said=one["text"],
+            page=one.get("page", ""),
+            found=", ".join(map(str, one.get("found_on", ()))),
+        )
+        for one in missing
+    )
+    colon = f"{say('colon')}{reasons}" if reasons else ""
+    return f"<em>{escape(say('unsupported'))}{escape(colon)}</em>"
 
 
 def hidden_text(say: Words, hidden: Mapping[str, Any] | None) -> str:
@@ -292,51 +353,84 @@ def hidden_text(say: Words, hidden: Mapping[str, Any] | None) -> str:
 
 
 def coverage(say: Words, covered: Mapping[str, Any], proved: set[int]) -> str:
-    """The map of the document: which pages were read, which failed, which hold a proof."""
-    pages, failed = int(covered["pages"]), {int(page["page"]) for page in covered["failed"]}
+    """The map of the document: what became of each page, in which part, and which hold a proof."""
+    pages = int(covered["pages"])
     if pages == 0:
         return ""
-    words = _coverage_words(say, pages, len(failed))
     reasons = "".join(
         f"<li>{escape(say('coverage_reason', page=page['page'], reason=page['reason']))}</li>"
-        for page in covered["failed"][:COVERAGE_REASONS]
+        for page in [*covered["failed"], *covered.get("undrawn", ())][:COVERAGE_REASONS]
     )
+    runs = _PageRuns(covered)
     step = -(-pages // COVERAGE_CELLS)
     cells = "".join(
-        _cell(say, first, min(first + step - 1, pages), failed, proved)
+        _cell(say, first, min(first + step - 1, pages), runs, proved)
         for first in range(1, pages + 1, step)
     )
     return (
-        f'<div class="coverage"><h3>{escape(say("coverage"))}</h3><p>{escape(words)}</p>'
+        f'<div class="coverage"><h3>{escape(say("coverage"))}</h3>'
+        f"<p>{escape(_coverage_words(say, covered))}</p>"
         f'<div class="cells">{cells}</div><ul class="reasons">{reasons}</ul></div>'
     )
 
 
-def _coverage_words(say: Words, pages: int, failed: int) -> str:
+class _PageRuns(dict[int, tuple[str, Sequence[int]]]):
+    """State and parts of each page; results of earlier versions have no map."""
+
+    def __init__(self, covered: Mapping[str, Any]) -> None:
+        failed = {int(page["page"]) for page in covered["failed"]}
+        every = range(1, int(covered["pages"]) + 1)
+        super().__init__({page: ("failed" if page in failed else "read", ()) for page in every})
+        for run in covered.get("map", ()):
+            for page in range(run["first"], run["last"] + 1):
+                self[page] = (run["state"], run["parts"])
+        self.in_parts = covered.get("parts", 1) > 1
+
+
+def _coverage_words(say: Words, covered: Mapping[str, Any]) -> str:
+    pages, failed = int(covered["pages"]), len(covered["failed"])
     if failed:
-        return say("coverage_some", read=pages - failed, pages=pages, failed=failed)
-    return say("coverage_one") if pages == 1 else say("coverage_all", pages=pages)
+        words = say("coverage_some", read=pages - failed, pages=pages, failed=failed)
+    else:
+        words = say("coverage_one") if pages == 1 else say("coverage_all", pages=pages)
+    for key in ("ocr", "blank"):
+        if covered.get(key):
+            words += say(f"coverage_count_{key}", count=covered[key])
+    if covered.get("parts", 1) > 1:
+        words += say("coverage_parts", count=covered["parts"])
+    return words
 
 
-def _cell(say: Words, first: int, last: int, failed: set[int], proved: set[int]) -> str:
+def _cell(
+    say: Words,
+    first: int,
+    last: int,
+    runs: _PageRuns,
+    proved: set[int],
+) -> str:
+    """A square for some neighbouring pages: the worst that became of one of them, else a proof."""
     here = range(first, last + 1)
-    state = (
-        "failed"
-        if any(page in failed for page in here)
-        else "proof"
-        if any(page in proved for page in here)
-        else "read"
-    )
+    states = {runs[page][0] for page in here}
+    if "failed" in states:
+        state = "failed"
+    elif any(page in proved for page in here):
+        state = "proof"
+    else:
+        state = next(each for each in ("ocr", "read", "blank") if each in states)
     place = (
         say("coverage_pages", first=first)
         if first == last
         else say("coverage_range", first=first, last=last)
     )
-    words = escape(f"{place}: {say('coverage_' + state)}")
-    target = next((page for page in here if page in proved), first)
+    words = f"{place}{say('colon')}{say('coverage_' + state)}"
+    parts = sorted({part for page in here for part in runs[page][1]})
+    if parts and runs.in_parts:
+        words += say("coverage_part", part="–".join(map(str, dict.fromkeys((parts[0], parts[-1])))))
+    told = proved if state == "proof" else {page for page in here if runs[page][0] == state}
+    target = next((page for page in here if page in told), first)
     return (
         f'<button type="button" class="cell {state}" data-page="{target}" '
-        f'title="{words}" aria-label="{words}"></button>'
+        f'title="{escape(words)}" aria-label="{escape(words)}"></button>'
     )
 
 

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model import kernels
+
 FLOAT8 = torch.float8_e4m3fn
 BLOCK_WEIGHTS = 2**22  #: turned back to floats at once
 FEW_ROWS = 16  #: torch's packed product is made for so many rows of activations
@@ -70,9 +72,21 @@ def dequantize(weight: Quantized, dtype: torch.dtype) -> Tensor:
 def product(x_xI: Tensor, weight: Quantized) -> Tensor:
     """What `functional.linear` gives for the weights as floats: (_x, O)."""
     x_xI = x_xI if weight.order_I is None else x_xI[..., weight.order_I]
+    if is_compiled(x_xI, weight):
+        return kernels.linear(x_xI, weight.values_OJ, weight.scales_OG, weight.zeros_OG)
     x_NI = x_xI.reshape(-1, x_xI.shape[-1])
     multiply = packed_product if is_packed(x_NI, weight) else product_by_blocks
     return multiply(x_NI, weight).reshape(*x_xI.shape[:-1], -1)
+
+
+def is_compiled(x_xI: Tensor, weight: Quantized) -> bool:
+    """Whether a kernel of ours serves: few rows, and zeros only with 4 bits."""
+    return (
+        (weight.zeros_OG is None or weight.bits == 4)
+        and weight.scales_OG.dtype in kernels.COMPUTED
+        and weight.scales_OG.is_contiguous()
+        and kernels.serve(x_xI, weight.values_OJ)
+    )
 
 
 def is_packed(x_NI: Tensor, weight: Quantized) -> bool:

@@ -107,6 +107,10 @@ class QuantizedWeights:
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
+    def ours_of(self, name: str) -> str:
+        """Our name of the weight that a tensor is, or is a part of."""
+        return self._places[name].ours
+
     @property
     def ours(self) -> set[str]:
         """Our names of the weights that are quantized."""

@@ -148,7 +148,8 @@ def recall(argv: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, help="has documents/ with a val split")
     parser.add_argument(
         "--tokens", type=int, action="append", metavar="N",
-        help="length of the texts; repeatable; default: doubled from 1,000 to the whole context",
+        help="length of the texts, longer than the context too where positions go on (Llama 4); "
+        "repeatable; default: doubled from 1,000 to the whole context",
     )  # fmt: skip
     parser.add_argument("--each", type=int, default=8, metavar="N", help="texts of each length")
     parser.add_argument("--lang", choices=("en", "zh"), default="en", help="of texts and facts")
@@ -159,12 +160,16 @@ def recall(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     import torch
 
-    from model.engine import load
+    from model.engine import EngineError, load
     from model.train.heat import heat_map
-    from model.train.measure.recall import lengths, measure_recall, recall_table
+    from model.train.measure.recall import lengths, measure_recall, needed, recall_table
 
     torch.set_num_threads(arguments.threads)
-    engine = load(arguments.folder, cache_dtype=arguments.cache_dtype)
+    context = needed(arguments.tokens) if arguments.tokens else None
+    try:
+        engine = load(arguments.folder, cache_dtype=arguments.cache_dtype, context_length=context)
+    except EngineError as error:
+        raise ValueError(str(error)) from error
     found = measure_recall(
         engine,
         arguments.data,

@@ -1,12 +1,14 @@
-"""A heat map as SVG: recall by the length of a text and the depth of a fact. Called by `cli`."""
+"""A heat map as SVG: recall by the length of a text and the depth of a fact. Lengths beyond what a
+checkpoint was made for stand behind a line, with stars. Called by `cli`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model.train.measure.recall import CHANCE, Recall
+from model.train.measure.recall import BEYOND, CHANCE, Recall
 
 CELL_WIDTH, CELL_HEIGHT, NAMES, MARGIN = 64, 34, 96, 52  # pixels
+LEAST_WIDTH = 460  #: that the words below take
 #: Red, green and blue of a checkpoint that recalls by chance, and of one that always does.
 WORST, BEST = (215, 92, 70), (58, 150, 95)
 
@@ -14,12 +16,14 @@ WORST, BEST = (215, 92, 70), (58, 150, 95)
 def heat_map(found: Sequence[Recall], title: str) -> str:
     tokens = sorted({cell.tokens for cell in found})
     depths = sorted({cell.depth for cell in found})
-    width = NAMES + CELL_WIDTH * len(tokens) + 16
-    height = MARGIN + CELL_HEIGHT * len(depths) + 40
+    beyond = {cell.tokens for cell in found if cell.is_beyond}
+    width = max(NAMES + CELL_WIDTH * len(tokens) + 16, LEAST_WIDTH)
+    height = MARGIN + CELL_HEIGHT * len(depths) + (56 if beyond else 40)
     parts = [_words(NAMES, 20, title, "start")]
     parts += [
-        _words(NAMES + CELL_WIDTH * (place + 0.5), MARGIN - 8, f"{length:,}")
+        _words(NAMES + CELL_WIDTH * (place + 0.5), MARGIN - 8, f"{length:,}{star}")
         for place, length in enumerate(tokens)
+        for star in ["*" if length in beyond else ""]
     ]
     parts += [
         _words(NAMES - 8, MARGIN + CELL_HEIGHT * (line + 0.6), f"{depth:.0%} deep", "end")
@@ -27,7 +31,12 @@ def heat_map(found: Sequence[Recall], title: str) -> str:
     ]
     parts += [_cell(cell, tokens.index(cell.tokens), depths.index(cell.depth)) for cell in found]
     legend = f"tokens across; facts recalled of {found[0].asked} each; by chance {CHANCE:.0%}"
-    parts.append(_words(NAMES, height - 14, legend, "start"))
+    below = MARGIN + CELL_HEIGHT * len(depths) + 26
+    parts.append(_words(NAMES, below, legend, "start"))
+    if beyond:
+        border = NAMES + CELL_WIDTH * tokens.index(min(beyond))
+        parts.append(f'<path d="M{border} {MARGIN - 24}V{below - 20}" stroke="#333"/>')
+        parts.append(_words(NAMES, below + 18, f"* {BEYOND}", "start"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
         f' font-family="sans-serif" font-size="12">{"".join(parts)}</svg>\n'

@@ -15,6 +15,7 @@ from mmapp.errors import (
     UnsupportedFile,
     WrongPassword,
 )
+from mmapp.types import Bookmark
 from tests.documents.craft import CATALOG, FONT, line, opened, pdf, stream, written
 
 
@@ -230,3 +231,27 @@ def test_broken_numbers_in_a_font_matrix_do_no_harm(reader):
     page = reader.read("a.pdf", written(wild + line(50, 700, "Tame"))).pages[0]
     assert "Tame" in page_text(page)
     assert all(abs(side) <= 1_000_000 for text in page.lines for side in text.box)
+
+
+def outlined(entries):
+    file = pymupdf.open()
+    for _ in range(3):
+        file.new_page().insert_text((72, 72), "Bees live here.")
+    file.set_toc(entries)
+    return file.tobytes()
+
+
+def test_a_files_own_outline_comes_with_it(reader):
+    data = outlined([[1, "Bees", 1], [2, "  In\tcities ", 2], [1, "蜜蜂", 3], [1, "Nowhere", -1]])
+    assert reader.read("a.pdf", data).document.outline == (
+        Bookmark(1, "Bees", 1),
+        Bookmark(2, "In cities", 2),
+        Bookmark(1, "蜜蜂", 3),
+    )
+
+
+def test_a_broken_outline_is_none_and_the_pages_are_read(reader):
+    data = outlined([[1, "Bees", 1]]).replace(b"/Outlines ", b"/Outlunes ")
+    read = reader.read("a.pdf", data)
+    assert read.document.outline == ()
+    assert len(read.pages) == 3

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 
+import pymupdf
 import pytest
 from PIL import Image
 
 from mmapp.errors import EmptyFile, NotFound
 from mmapp.jobs import Jobs
-from mmapp.types import MediaType
+from mmapp.types import Bookmark, MediaType
 from tests.jobs.scenes import TEXT, photo_bytes
 
 
@@ -21,6 +22,21 @@ def test_a_text_is_read_once_and_kept(jobs: Jobs) -> None:
     assert page.lines[0].text.startswith("The bridge over the Elbe")
     with pytest.raises(NotFound, match="text"):
         jobs.page_image(document.sha256, 1)
+
+
+def test_a_pdf_keeps_its_outline_and_gives_the_pages_that_are_asked_for(jobs: Jobs) -> None:
+    file = pymupdf.open()
+    for number in range(1, 5):
+        file.new_page().insert_text((72, 72), f"Page {number} tells of bees.")
+    file.set_toc([[1, "Bees", 1], [1, "蜜蜂", 3]])
+    document = jobs.add_document("a.pdf", file.tobytes())
+    assert jobs.document(document.sha256).outline == (
+        Bookmark(1, "Bees", 1),
+        Bookmark(1, "蜜蜂", 3),
+    )
+    whole = jobs.pages(document.sha256)
+    assert jobs.pages(document.sha256, {4, 2}) == [whole[1], whole[3]]
+    assert jobs.pages(document.sha256, ()) == []
 
 
 def test_a_pdf_gets_pictures_when_they_are_asked_for(jobs: Jobs) -> None:

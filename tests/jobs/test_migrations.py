@@ -83,6 +83,41 @@ def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None
     engine.dispose()
 
 
+def test_pages_without_words_are_looked_at_after_the_migration_and_others_are_not(
+    empty_url: str,
+) -> None:
+    migrate(empty_url)
+    command.downgrade(alembic_config(empty_url), "0003")
+    engine = connectable(empty_url)
+    kinds = [
+        ("scan", "application/pdf", 0),
+        ("book", "application/pdf", 9),
+        ("note", "text/plain", 0),
+    ]
+    with engine.begin() as connection:
+        for name, kind, characters in kinds:
+            values = {"sha": name, "kind": kind, "characters": characters, "lines": b""}
+            connection.execute(
+                sqlalchemy.text(
+                    "INSERT INTO documents VALUES (:sha, 'n', :kind, 1, 1, FALSE, '2026-11-22')"
+                ),
+                values,
+            )
+            connection.execute(
+                sqlalchemy.text(
+                    "INSERT INTO pages (document_sha256, number, width, height, rotation, lines,"
+                    " characters, error) VALUES (:sha, 1, 9, 9, 0, :lines, :characters, '')"
+                ),
+                values,
+            )
+    migrate(empty_url)
+    with engine.connect() as connection:
+        stored = sqlalchemy.text("SELECT document_sha256, recognition FROM pages ORDER BY 1")
+        found = [tuple(row) for row in connection.execute(stored)]
+    assert found == [("book", None), ("note", None), ("scan", "wanted")]
+    engine.dispose()
+
+
 def schema(engine: sqlalchemy.Engine) -> dict[str, set[object]]:
     """The names of what holds the tables together."""
     found = sqlalchemy.inspect(engine)

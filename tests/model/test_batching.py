@@ -102,8 +102,40 @@ def test_a_prompt_that_does_not_fit_is_refused(engine: model.Engine) -> None:
 
 def test_progress_counts_those_that_ended(engine: model.Engine) -> None:
     told: list[tuple[int, int]] = []
-    engine.prefill_many(PROMPTS[:4], on_end=lambda ended, total: told.append((ended, total)))
+    asked = [(parts, "why?") for parts in PROMPTS[:4]]
+    engine.generate_many(asked, max_tokens=3, on_end=lambda *ended: told.append(ended))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_progress_counts_the_tokens_of_all(engine: model.Engine) -> None:
+    told: list[tuple[int, int]] = []
+    prefixes = engine.prefill_many(PROMPTS, lambda *read: told.append(read))
+    lengths = sum(prefix.length for prefix in prefixes)
+    assert told[-1] == (lengths, lengths)
+    assert all(done <= total for done, total in told)
+    each: list[tuple[int, int]] = []
+    engine.score(prefixes[0], ASKED, lambda *read: each.append(read))
+    asked = len(PROMPTS) * each[-1][1]
+    engine.score_many([(prefix, ASKED) for prefix in prefixes], lambda *read: told.append(read))
+    assert told[-1] == (asked, asked)
+    engine.score_many([(parts, ASKED) for parts in PROMPTS], lambda *read: told.append(read))
+    assert told[-1] == (lengths + asked, lengths + asked)
+
+
+def test_many_end_where_progress_raises(engine: model.Engine) -> None:
+    def cancel(*_read: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        engine.score_many([(parts, ASKED) for parts in PROMPTS], cancel)
+
+
+def test_prompts_that_are_scored_are_forgotten(tiny_checkpoint: Path) -> None:
+    store = model.PrefixStore(2**24)
+    engine = model.load(tiny_checkpoint, "float32", "cpu", prefixes=store, piece_tokens=24)
+    engine.score_many([(parts, ASKED) for parts in PROMPTS[:3]])
+    engine.generate_many([(PROMPTS[0], "why?")], max_tokens=2)
+    assert store.nbytes == 0
 
 
 class Steps:

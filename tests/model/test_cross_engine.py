@@ -23,6 +23,7 @@ from model.engine import CheckpointMismatch, Continuation, TileMismatch
 from model.image import ImageConfigError, Size
 from model.prompt import Part, ask, open_turn
 from model.transformer import Transformer
+from tests.model.machine import Machine
 
 CONTROL = [
     "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
@@ -256,3 +257,13 @@ def _vocabulary() -> Vocabulary:
     vocabulary.train_from_iterator([], trainer)
     vocabulary.add_special_tokens(["<|image|>"])
     return vocabulary
+
+
+def test_answers_are_the_same_on_two_devices(folder: Path) -> None:
+    said = []
+    for device in ("cpu", "cpu:0,cpu:1"):
+        with Machine() as machine:
+            engine = model.load(folder, "float32", device)
+            said.append(engine.score(engine.prefill(PARTS), CONTINUATIONS))
+    assert said[0] == said[1]
+    assert {str(place) for place in machine.computed} == {"cpu:0", "cpu:1"}

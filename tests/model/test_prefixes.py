@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import model
 from model.engine import Part
@@ -34,6 +37,10 @@ def tokens_read(engine: model.Engine, parts: list[Part]) -> int:
     seen: list[tuple[int, int]] = []
     engine.prefill(parts, lambda *read: seen.append(read))
     return seen[-1][1] - seen[0][0]
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.safetensors*"))
 
 
 def scores(engine: model.Engine, parts: list[Part]) -> list[float]:
@@ -125,28 +132,141 @@ def test_what_memory_has_no_room_for_is_read_back_from_the_folder(
 def test_flush_writes_what_is_in_memory(load: Load, tmp_path: Path) -> None:
     engine = load(store := PrefixStore(PLENTY, tmp_path, PLENTY))
     engine.prefill(PARTS)
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
     store.flush()
     assert tokens_read(load(PrefixStore(PLENTY, tmp_path, PLENTY)), PARTS) == 0
+
+
+def test_what_made_room_in_the_folder_is_not_written_again_and_again(
+    load: Load, tmp_path: Path
+) -> None:
+    load(PrefixStore(0, tmp_path, PLENTY)).prefill(["one " * 40])
+    (file,) = files(tmp_path)
+    store = PrefixStore(PLENTY, tmp_path, 9 * file.stat().st_size // 5)
+    engine = load(store)
+    for word in ("one", "two"):
+        engine.prefill([f"{word} " * 40])
+        store.flush()
+    (kept,) = files(tmp_path)
+    assert kept != file
+    written = kept.stat().st_ino
+    store.flush()
+    assert [path.stat().st_ino for path in files(tmp_path)] == [written]
+    assert tokens_read(engine, ["one " * 40]) == 0
 
 
 def test_the_budget_of_the_folder_holds(load: Load, tmp_path: Path) -> None:
     engine = load(PrefixStore(0, tmp_path, PLENTY))
     engine.prefill(["one " * 40])
-    (file,) = tmp_path.iterdir()
+    (file,) = files(tmp_path)
     engine = load(PrefixStore(0, tmp_path, 2 * file.stat().st_size + 1000))
     for word in ("two", "six", "ten"):
         engine.prefill([f"{word} " * 40])
-        kept = [path.stat().st_size for path in tmp_path.iterdir()]
+        kept = [path.stat().st_size for path in files(tmp_path)]
         assert 0 < sum(kept) <= engine.prefixes.disk_bytes
     assert tokens_read(engine, ["ten " * 40]) == 0
     assert tokens_read(engine, ["one " * 40]) > 0
 
 
+def test_what_another_process_filed_is_found_without_a_restart(load: Load, tmp_path: Path) -> None:
+    one = load(PrefixStore(PLENTY, tmp_path, PLENTY))
+    other = load(PrefixStore(PLENTY, tmp_path, PLENTY))
+    one.prefill(PARTS)
+    one.prefixes.flush()
+    assert tokens_read(other, PARTS) == 0
+
+
+def test_a_longer_reading_takes_the_place_of_its_beginning(load: Load, tmp_path: Path) -> None:
+    store = PrefixStore(PLENTY, tmp_path, PLENTY)
+    engine = load(store)
+    engine.prefill(PARTS)
+    store.flush()
+    (before,) = files(tmp_path)
+    engine.prefill([*PARTS, " and on"])
+    store.flush()
+    (after,) = files(tmp_path)
+    assert after != before
+    engine.prefill(PARTS)
+    store.flush()
+    assert files(tmp_path) == [after]
+
+
+def test_a_reading_that_no_folder_holds_drives_no_other_out(load: Load, tmp_path: Path) -> None:
+    load(PrefixStore(0, tmp_path, PLENTY)).prefill(["one " * 20])
+    (file,) = files(tmp_path)
+    small = PrefixStore(0, tmp_path, 3 * file.stat().st_size // 2)
+    load(small).prefill(["two " * 80])
+    assert files(tmp_path) == [file]
+
+
+@pytest.mark.parametrize("how", ["clear", "rmtree"])
+def test_what_is_cleared_is_forgotten_by_all_processes(
+    load: Load, tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "readings"
+    one = load(PrefixStore(PLENTY, folder, PLENTY))
+    other = load(PrefixStore(PLENTY, folder, PLENTY))
+    for engine in (one, other):
+        engine.prefill(PARTS)
+        engine.prefixes.flush()
+    one.prefixes.clear() if how == "clear" else shutil.rmtree(folder)
+    assert not files(folder)
+    assert tokens_read(other, PARTS) > 0
+    assert one.prefixes.find(Identity("", [1], {}), torch.device("cpu")) == []
+    assert one.prefixes.nbytes == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_written_fails_nothing(load: Load, tmp_path: Path) -> None:
+    folder = tmp_path / "readings"
+    engine = load(store := PrefixStore(0, folder, PLENTY))
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    assert scores(engine, PARTS) == scores(load(), PARTS)
+    store.flush()
+    assert str(folder) in store.trouble
+
+
+def test_half_a_file_is_swept_away_when_it_is_old(tmp_path: Path) -> None:
+    halves = [tmp_path / f"{name}.prefix.safetensors.{name}" for name in ("aa", "bb")]
+    for half in halves:
+        half.write_bytes(b"half")
+    os.utime(halves[0], (0, 0))
+    PrefixStore(0, tmp_path, PLENTY)
+    assert files(tmp_path) == [halves[1]]
+
+
+def test_what_is_short_is_not_kept(load: Load) -> None:
+    store = PrefixStore(PLENTY, least_tokens=60)
+    engine = load(store)
+    engine.prefill(["the cat " * 3])
+    assert store.nbytes == 0
+    engine.prefill(["the cat " * 30])
+    assert store.nbytes > 0
+
+
+@pytest.mark.parametrize("parts", [[" and on"], [" and ", picture(16, 16, 7), " on"]])
+def test_what_is_read_after_a_prefix_is_as_if_in_one_prompt_and_not_kept(
+    load: Load, parts: list[Part]
+) -> None:
+    engine = load(store := PrefixStore(PLENTY))
+    document = engine.prefill(PARTS)
+    kept, length = store.nbytes, document.length
+    told: list[tuple[int, int]] = []
+    longer = engine.prefill(parts, lambda *read: told.append(read), after=document)
+    whole = load().prefill([*PARTS, *parts])
+    assert longer.length == whole.length
+    assert (told[0], told[-1]) == ((length, whole.length), (whole.length, whole.length))
+    assert engine.score(longer, CONTINUATIONS) == pytest.approx(
+        load().score(whole, CONTINUATIONS), abs=TOLERANCE
+    )
+    assert (store.nbytes, document.length) == (kept, length)
+
+
 @pytest.mark.parametrize("fault", ["cut", "gone", "another layout"])
 def test_a_file_that_is_not_whole_is_read_again(load: Load, tmp_path: Path, fault: str) -> None:
     load(PrefixStore(0, tmp_path, PLENTY)).prefill(PARTS)
-    (file,) = tmp_path.iterdir()
+    (file,) = files(tmp_path)
     store = PrefixStore(PLENTY, tmp_path, PLENTY)
     if fault == "cut":
         file.write_bytes(file.read_bytes()[:-100])

@@ -35,22 +35,34 @@ class FakeEngine:
     weights_sha256: str = "0" * 64
     dtype: str = "float32"
     device: str = "cpu"
+    #: The beginnings of prompts that were read.
     prefixes: list[FakePrefix] = field(default_factory=list)
     score_calls: int = 0
+    #: Prompts that were given together.
+    most_at_once: int = 0
 
     def count_tokens(self, text: str) -> int:
         return len(text) // 4 + 1
 
-    def prefill(self, parts: Parts, on_progress: OnTokens | None = None) -> FakePrefix:
+    def prefill(
+        self,
+        parts: Parts,
+        on_progress: OnTokens | None = None,
+        *,
+        after: FakePrefix | None = None,
+    ) -> FakePrefix:
+        before = after or FakePrefix((), 0)
         total = sum(self.count_tokens(p) if isinstance(p, str) else 16 for p in parts)
+        total += before.length
         assert 0 < total <= self.context_length, f"{total} tokens > {self.context_length}"
-        for done in range(0, total, PIECE_TOKENS):
+        for done in range(before.length, total, PIECE_TOKENS):
             if on_progress:
                 on_progress(done, total)
         if on_progress:
             on_progress(total, total)
-        prefix = FakePrefix(tuple(parts), total)
-        self.prefixes.append(prefix)
+        prefix = FakePrefix((*before.parts, *parts), total)
+        if after is None:
+            self.prefixes.append(prefix)
         return prefix
 
     def score(
@@ -75,6 +87,27 @@ class FakeEngine:
         if on_progress:
             on_progress(total, total)
         return found
+
+    def prefill_many(
+        self, prompts: Sequence[Parts], on_progress: OnTokens | None = None
+    ) -> list[FakePrefix]:
+        self.most_at_once = max(self.most_at_once, len(prompts))
+        return [self.prefill(parts, on_progress) for parts in prompts]
+
+    def score_many(
+        self,
+        asked: Sequence[tuple[FakePrefix | Parts, Sequence[Continuation]]],
+        on_progress: OnTokens | None = None,
+    ) -> list[list[float]]:
+        self.most_at_once = max(self.most_at_once, len(asked))
+        return [
+            self.score(
+                before if isinstance(before, FakePrefix) else self.prefill(before),
+                continuations,
+                on_progress,
+            )
+            for before, continuations in asked
+        ]
 
 
 def likes(*words: str) -> Rule:

@@ -4,11 +4,11 @@ import math
 import pytest
 
 from mmapp import tasks
-from mmapp.documents.quotes import PageText
+from mmapp.documents.quotes import PageText, page_text
 from mmapp.errors import JobCancelled, NoText, NotPossible
 from mmapp.tasks import prompts
 from mmapp.tasks.passages import passages
-from mmapp.types import AskParams, MediaType, Page, Progress, TaskName
+from mmapp.types import AskParams, MediaType, Page, Progress, SummarizeParams, TaskName
 from tests.tasks.fakes import FakeEngine, Reports, document, likes, pdf_page, text_page
 
 ENGLISH = """\
@@ -105,6 +105,29 @@ def test_all_passages_are_scored_in_one_call_with_the_question():
     assert (len(engine.prefixes), engine.score_calls) == (1, 1)
     assert prompts.ask_question("How many roofs?", "It rains in the city.") in asked
     assert len(asked) == 2 * usage["candidates"]
+
+
+def test_every_task_begins_its_prompt_with_the_document_alone():
+    pages = [pdf_page(1, ENGLISH), pdf_page(2, CHINESE)]
+    engine = FakeEngine(likes())
+    ask(engine, document(*pages), "How many roofs?")
+    ask(engine, document(*pages), "谁来数？")
+    tasks.run(TaskName.SUMMARIZE, engine, document(*pages), SummarizeParams("d" * 64), Reports())
+    texts = [(page.number, page_text(page)) for page in pages]
+    assert [list(prefix.parts) for prefix in engine.prefixes] == 3 * [prompts.document_parts(texts)]
+
+
+@pytest.mark.parametrize("steps", [32, 10**6])
+def test_a_document_is_cut_alike_whatever_is_asked(monkeypatch, steps):
+    monkeypatch.setattr("mmapp.tasks.portions.QUESTION_STEPS", steps)
+    pages = [pdf_page(n, f"Garden number {n} has its own bees.") for n in range(1, 200)]
+    cuts = []
+    for question in ("Who has bees?", "Who of all the neighbours in the street has any bees?"):
+        engine = FakeEngine(likes(), context_length=1_280)
+        ask(engine, document(*pages), question)
+        cuts.append([prefix.parts for prefix in engine.prefixes])
+    assert len(cuts[0]) > 1
+    assert (cuts[0] == cuts[1]) == (steps == 32)
 
 
 def narrowing(rule, **constants):
@@ -205,7 +228,8 @@ def test_a_document_longer_than_the_context_is_read_whole_and_its_page_named():
     payload = ask(engine, document(*pages))
     assert len(engine.prefixes) > 5
     assert payload["answer"][0]["evidence"][0]["page"] == 38
-    assert payload["coverage"] == {"pages": 40, "read": 40, "ocr": 0, "failed": []}
+    assert (payload["coverage"]["read"], payload["coverage"]["failed"]) == (40, [])
+    assert payload["coverage"]["parts"] == len(engine.prefixes)
 
 
 def test_pages_that_were_not_read_are_told_beside_a_missing_answer():

@@ -1,5 +1,6 @@
 import json
 import math
+from importlib import import_module
 
 import pytest
 from PIL import Image, ImageStat
@@ -74,6 +75,21 @@ def test_a_profile_may_ask_for_a_nearer_look_and_the_mean_counts():
     for found, log_yes in zip(unseen, yes, strict=True):
         weights = [math.exp(value) for value in (log_yes, -log_yes, -3.0)]
         assert found == pytest.approx(weights[2] / sum(weights), abs=1e-3)
+
+
+def test_large_photos_are_framed_and_hidden_one_after_another(monkeypatch):
+    profile = {"framings": [{"share": 1 / 3}, {"mirrored": True}]}
+    together, alone = (FakeEngine(sees_red, profile=profile) for _ in range(2))
+    picture = [photo((30, 20, 60, 40))]
+    payloads = [check(picture, engine=together)]
+    for name in ("regions", "check_listing"):
+        monkeypatch.setattr(import_module(f"mmapp.tasks.{name}"), "MOST_PIXELS", 1)
+    payloads.append(check(picture, engine=alone))
+    for payload in payloads:
+        del payload["usage"]
+    assert payloads[0] == payloads[1]
+    assert together.most_at_once == 9
+    assert alone.most_at_once == 1
 
 
 def test_score_is_higher_where_photo_and_words_agree():

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,18 @@ from PIL import Image
 
 from mmapp import tasks
 from mmapp.documents.quotes import page_text
-from mmapp.errors import CheckpointProblem, DocumentError, JobCancelled, NoText
-from mmapp.tasks.summarize import Calibration
-from mmapp.types import MediaType, Page, Progress, SummarizeParams, TaskName
+from mmapp.errors import BadInput, CheckpointProblem, DocumentError, JobCancelled, NoText
+from mmapp.tasks.summarize import Calibration, refuse_impossible
+from mmapp.types import (
+    Bookmark,
+    MediaType,
+    Page,
+    Progress,
+    Recognition,
+    Source,
+    SummarizeParams,
+    TaskName,
+)
 from model.train.calibration import Offered, SummaryCalibration
 from tests.tasks.fakes import (
     FakeEngine,
@@ -159,10 +170,54 @@ def test_a_page_without_words_is_reported_and_not_passed_over():
         "read": 1,
         "ocr": 0,
         "failed": [
-            {"page": 2, "reason": "no text layer; text in pictures is not read yet"},
+            {"page": 2, "reason": "no text layer, and text recognition is off (MMAPP_OCR)"},
             {"page": 3, "reason": "page is damaged"},
         ],
+        "blank": 0,
+        "undrawn": [],
+        "parts": 1,
+        "map": [
+            {"first": 1, "last": 1, "state": "read", "parts": [1]},
+            {"first": 2, "last": 3, "state": "failed", "parts": []},
+        ],
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "failed"), [(Recognition.DONE, []), (Recognition.ILLEGIBLE, [2])], ids=str
+)
+def test_a_recognised_page_without_words_is_no_failure_unless_it_is_illegible(state, failed):
+    pages = (pdf_page(1, ENGLISH), Page(2, 595, 842, recognition=state))
+    coverage = summarize(FakeEngine(likes("bees")), document(*pages))["coverage"]
+    assert [page["page"] for page in coverage["failed"]] == failed
+    assert all("illegible" in page["reason"] for page in coverage["failed"])
+
+
+def test_recognised_words_are_marked_in_their_evidence_and_counted():
+    page = pdf_page(1, ENGLISH)
+    lines = [replace(line, source=Source.OCR, confidence=0.96) for line in page.lines]
+    lines[0] = replace(lines[0], confidence=0.84)
+    inputs = document(replace(page, lines=tuple(lines)), pdf_page(2, "No bees here."))
+    payload = summarize(FakeEngine(likes("bees")), inputs, 3)
+    assert payload["coverage"]["ocr"] == 1
+    proofs = [proof for one in payload["summary"] for proof in one["evidence"]]
+    marks = {proof["page"]: proof.get("ocr") for proof in proofs}
+    assert marks[1] in (0.84, 0.96)
+    assert marks.get(2) is None
+
+
+def test_a_page_that_cannot_be_drawn_is_read_without_its_picture():
+    def broken(number: int) -> Image.Image:
+        if number == 2:
+            raise DocumentError("page 2 can't be drawn")
+        return Image.new("RGB", (60, 80), "white")
+
+    engine = FakeEngine(likes("bees"), profile={"page_images": True, "image_tokens": 16})
+    pages = [pdf_page(n, f"Page {n} tells of bees and of nothing else.") for n in (1, 2, 3)]
+    payload = summarize(engine, document(*pages, page_images=broken))
+    assert payload["coverage"]["undrawn"] == [{"page": 2, "reason": "page 2 can't be drawn"}]
+    assert payload["coverage"]["read"] == 3
+    assert sum(not isinstance(part, str) for part in engine.prefixes[0].parts) == 2
 
 
 @pytest.mark.parametrize(("colours", "failed"), [((250, 250), 0), ((250, 20), 1)])
@@ -201,7 +256,15 @@ def test_a_document_longer_than_the_context_is_read_in_portions_and_whole():
     payload = summarize(engine, document(*pages), 2, reports)
     assert len(engine.prefixes) > 5
     assert [s["evidence"][0]["page"] for s in payload["summary"]] == [7, 38]
-    assert payload["coverage"] == {"pages": count, "read": count, "ocr": 0, "failed": []}
+    coverage = payload["coverage"]
+    assert (coverage["pages"], coverage["read"], coverage["failed"]) == (count, count, [])
+    assert coverage["parts"] == len(engine.prefixes)
+    assert [page for run in coverage["map"] for page in range(run["first"], run["last"] + 1)] == [
+        page.number for page in pages
+    ]
+    assert {part for run in coverage["map"] for part in run["parts"]} == set(
+        range(1, len(engine.prefixes) + 1)
+    )
     read = "".join(part for prefix in engine.prefixes for part in prefix.parts)
     assert all(page_text(page) in read for page in pages)
 
@@ -256,6 +319,96 @@ def test_progress_goes_from_the_first_page_to_the_last():
     assert choosing[-1].unit == "sentences"
 
 
+def test_the_work_of_a_long_document_only_grows():
+    pages = [pdf_page(n, ENGLISH) for n in range(1, 30)]
+    reports = Reports()
+    summarize(FakeEngine(likes("bees"), context_length=300), document(*pages), 2, reports)
+    work = [report.work for report in reports if report.work is not None]
+    assert work == sorted(work)
+    assert work[-1] == 1.0
+
+
+CHAPTERS = [
+    ("Chapter 1 Bees", "Bees dance. They tell of flowers. Honey bees have five eyes."),
+    ("Chapter 2 Wasps", "Wasps sting hard. They eat apples. Honey is not what they make."),
+    ("Chapter 3 Ants", "Ants dig deep. They have queens. Honey dew is what they drink."),
+]
+CHINESE_CHAPTERS = [
+    ("第一章 蜜蜂", "蜜蜂会在蜂箱里跳舞。它们说明花朵在哪里。有蜂蜜的蜂箱非常沉重。"),
+    ("第二章 黄蜂", "黄蜂蜇人非常疼痛。它们吃树上的苹果。它们从来都不做蜂蜜。"),
+    ("第三章 蚂蚁", "蚂蚁的洞挖得很深。它们有自己的蚁后。它们喝的是蜂蜜露水。"),
+]
+
+
+def chaptered(chapters):
+    filler = "花园 " * 60
+    return [
+        pdf_page(n, f"{title}\n\n{text}\n\n{filler}") for n, (title, text) in enumerate(chapters, 1)
+    ]
+
+
+@pytest.mark.parametrize(("chapters", "liked"), [(CHAPTERS, "Honey"), (CHINESE_CHAPTERS, "蜂蜜")])
+def test_each_section_has_its_own_sentences_under_its_title(chapters, liked):
+    inputs = document(*chaptered(chapters))
+    params = SummarizeParams(inputs.document.sha256, 1, sections=True)
+    engine = FakeEngine(likes(liked))
+    payload = tasks.run(TaskName.SUMMARIZE, engine, inputs, params, Reports())
+    assert engine.score_calls == 1
+    assert payload["outline"] == "headings"
+    for number, (section, (title, text)) in enumerate(
+        zip(payload["sections"], chapters, strict=True), 1
+    ):
+        assert (section["title"], section["page"]) == (title, number)
+        assert section["evidence"][0]["quote"] == title
+        (sentence,) = section["summary"]
+        assert liked in sentence["text"]
+        assert sentence["text"] in text
+        assert sentence["supported"]
+
+
+def test_a_documents_own_outline_comes_before_its_headings():
+    inputs = document(*chaptered(CHAPTERS))
+    outline = (Bookmark(1, "Insects that sting", 1), Bookmark(1, "CHAPTER 3  ants", 3))
+    inputs = dataclasses.replace(
+        inputs, document=dataclasses.replace(inputs.document, outline=outline)
+    )
+    params = SummarizeParams(inputs.document.sha256, 1, sections=True)
+    payload = tasks.run(TaskName.SUMMARIZE, FakeEngine(likes("Honey")), inputs, params, Reports())
+    assert payload["outline"] == "bookmarks"
+    first, last = payload["sections"]
+    assert (first["title"], first["evidence"]) == ("Insects that sting", [])
+    assert last["evidence"][0]["quote"] == "Chapter 3 Ants"
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.05, 5), (0.005, 1), (0.5, 50)])
+def test_a_share_is_of_the_sentences_that_there_are(share, expected):
+    text = " ".join(f"Garden number {n} has {n * n} flowers of kind {n}." for n in range(100))
+    inputs = document(text_page(1, text))
+    params = SummarizeParams(inputs.document.sha256, share=share)
+    payload = tasks.run(TaskName.SUMMARIZE, FakeEngine(likes("kind")), inputs, params, Reports())
+    assert len(texts(payload)) == expected
+    assert payload["length"] == {"sentences": expected, "of": 100}
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 0.51, float("nan")])
+def test_a_share_that_is_no_summary_is_refused(share):
+    with pytest.raises(BadInput, match="share"):
+        refuse_impossible(SummarizeParams("d", share=share))
+
+
+def test_what_another_portion_likes_as_a_whole_counts_half():
+    def rule(parts, question, answer):
+        late = "Page 30" in "".join(map(str, parts))
+        return {"yes": 4.0 * late + 2.5 * ("special" in question), "no": 0.0}.get(answer, -9.0)
+
+    pages = [pdf_page(n, f"Page {n} tells of the garden {n} and more.") for n in range(1, 41)]
+    pages[4] = pdf_page(5, "This special garden is what all is about.")
+    engine = FakeEngine(rule, context_length=300)
+    payload = summarize(engine, document(*pages), 1)
+    assert len(engine.prefixes) > 2
+    assert texts(payload) == ["This special garden is what all is about."]
+
+
 @pytest.mark.parametrize("phase", ["preparing", "reading", "choosing"])
 def test_a_cancel_stops_the_task_in_every_phase(phase):
     def report(progress: Progress) -> None:
@@ -271,12 +424,12 @@ def test_a_cancel_stops_the_task_in_every_phase(phase):
 def test_the_payload_is_json_in_the_shape_of_the_contract():
     payload = summarize(FakeEngine(likes("bees")), document(pdf_page(1, ENGLISH)))
     assert json.loads(json.dumps(payload)) == payload
-    assert list(payload) == ["document", "summary", "coverage", "hidden", "usage"]
+    assert list(payload) == ["document", "summary", "length", "coverage", "hidden", "usage"]
     assert payload["document"] == {"name": "paper.pdf", "sha256": "d" * 64, "pages": 1}
     assert list(payload["summary"][0]) == ["text", "supported", "evidence"]
     assert list(payload["summary"][0]["evidence"][0]) == ["page", "quote", "boxes"]
     assert set(payload["usage"]) >= {"tokens", "durations_s", "prompt_sha256"}
-    assert tasks.schema_version(TaskName.SUMMARIZE) == 1
+    assert tasks.schema_version(TaskName.SUMMARIZE) == 2
 
 
 SPLIT = (

@@ -22,6 +22,8 @@ from mmapp.web.results_page import Search, table
 from mmapp.web.words import Words
 from tests.jobs.scenes import engine
 
+WANTED = SummarizeParams("", 3)
+
 
 @pytest.fixture
 def uploads(tmp_path: Path) -> Path:
@@ -41,7 +43,7 @@ def test_one_bad_file_never_stops_the_others(site: Site, uploads: Path) -> None:
         upload(uploads, "good.txt", b"A file with one good sentence in it."),
         upload(uploads, "archive.pdf", b"PK\x03\x04" + b"\0" * 40),
     ]
-    added = add_files(site, paths, "", 3)
+    added = add_files(site, paths, "", WANTED)
     assert [job.label for job in added.jobs] == ["good.txt"]
     assert [name for name, _ in added.refused] == ["empty.pdf", "archive.pdf"]
     assert list(uploads.iterdir()) == []
@@ -56,22 +58,22 @@ def test_a_locked_file_stays_in_the_form_until_its_password_is_right(
     document.new_page().insert_text((72, 72), "The secret is out in this sentence.")
     locked = document.tobytes(encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="kaffee")
     path = upload(uploads, "locked.pdf", locked)
-    assert add_files(site, [path], "", 3).locked == [path]
-    assert add_files(site, [path], "tee", 3).locked == [path]
-    assert [job.label for job in add_files(site, [path], "kaffee", 3).jobs] == ["locked.pdf"]
+    assert add_files(site, [path], "", WANTED).locked == [path]
+    assert add_files(site, [path], "tee", WANTED).locked == [path]
+    assert [job.label for job in add_files(site, [path], "kaffee", WANTED).jobs] == ["locked.pdf"]
     assert list(uploads.iterdir()) == []
 
 
 def test_a_form_without_files_or_with_too_many_is_refused(site: Site) -> None:
     with pytest.raises(BadInput, match="Choose at least one file"):
-        add_files(site, [], "", 3)
+        add_files(site, [], "", WANTED)
     with pytest.raises(BadInput, match="6 files at once are more than 5"):
-        add_files(site, ["x"] * 6, "", 3)
+        add_files(site, ["x"] * 6, "", WANTED)
 
 
 def test_a_file_problem_is_told_in_chinese_with_the_detail(site: Site, uploads: Path) -> None:
     chinese = Site(site.jobs, site.settings, Words("zh"))
-    ((_, problem),) = add_files(chinese, [upload(uploads, "a.pdf", b"")], "", 3).refused
+    ((_, problem),) = add_files(chinese, [upload(uploads, "a.pdf", b"")], "", WANTED).refused
     assert problem.startswith("文件是空的")
     assert file_problem(chinese.say, BadInput("no rows")) == "no rows"
 

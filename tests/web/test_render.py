@@ -157,13 +157,23 @@ def test_the_coverage_map_has_a_square_for_each_page() -> None:
 
 
 def test_pages_of_a_long_document_share_squares() -> None:
-    covered = {"pages": 5000, "read": 4999, "failed": [{"page": 5000, "reason": "broken"}]}
+    failed = [{"page": 5000, "reason": "broken"}]
+    covered = {"pages": 5000, "read": 4999, "ocr": 0, "failed": failed}
     markup = render.coverage(EN, covered, {22})
     cells = re.findall(r'class="cell (\w+)" data-page="(\d+)"', markup)
     assert len(cells) <= render.COVERAGE_CELLS
     assert cells[1] == ("proof", "22")
     assert cells[-1][0] == "failed"
     assert "Pages 4999–5000" in markup or "Pages 4990–5000" in markup
+
+
+@pytest.mark.parametrize(
+    ("say", "told"),
+    [(EN, "p. 2 · text recognition, 97% sure"), (ZH, "第 2 页 · 文字识别，把握 97%")],
+)
+def test_a_quote_from_a_scan_says_how_sure_its_words_are(say: Words, told: str) -> None:
+    assert told in render._cite(say, {"page": 2, "ocr": 0.967})
+    assert "·" not in render._cite(say, {"page": 2})
 
 
 def test_claims_are_coloured_where_they_stand() -> None:
@@ -234,3 +244,53 @@ def test_a_long_list_links_to_its_neighbours() -> None:
     assert 'href="/a?x=1&amp;y=2"' in markup
     assert "31–60 of 70" in markup
     assert render.pager(EN, first=0, shown=5, count=5, back="", on="") == ""
+
+
+def test_the_coverage_map_tells_of_parts_and_of_blank_pages() -> None:
+    covered = {
+        "pages": 500,
+        "read": 499,
+        "ocr": 0,
+        "failed": [{"page": 250, "reason": "damaged"}],
+        "blank": 1,
+        "undrawn": [],
+        "parts": 2,
+        "map": [
+            {"first": 1, "last": 248, "state": "read", "parts": [1]},
+            {"first": 249, "last": 249, "state": "blank", "parts": []},
+            {"first": 250, "last": 250, "state": "failed", "parts": []},
+            {"first": 251, "last": 500, "state": "read", "parts": [2]},
+        ],
+    }
+    markup = render.coverage(EN, covered, {499})
+    assert markup.count("<button") == 167
+    assert "499 of 500 pages were read; 1 could not be. Blank: 1. Read in 2 parts." in markup
+    assert 'title="Pages 250–252: not read, part 2"' in markup
+    assert 'title="Pages 1–3: read, part 1"' in markup
+    assert 'title="Pages 499–500: holds a proof, part 2" ' in markup
+    assert "第 250–252 页：未读，第 2 部分" in render.coverage(ZH, covered, {499})
+
+
+def test_a_written_summary_says_what_is_not_proved() -> None:
+    told = {
+        "written": 3,
+        "supported": 2,
+        "rate": 0.6667,
+        "repeated": 0,
+        "dropped": [
+            {
+                "text": "<b>It</b> cost 9 euros.",
+                "supported": False,
+                "evidence": [],
+                "missing": [
+                    {"kind": "money", "text": "9 euros"},
+                    {"kind": "page", "text": "It cost", "page": 3, "found_on": [2, 5]},
+                ],
+            }
+        ],
+    }
+    markup = render.support(EN, told)
+    assert "2 of 3 written sentences are proved" in markup
+    assert "amount 9 euros; “It cost” is on page 2, 5, not on page 3" in markup
+    assert "<b>" not in markup
+    assert "金额 9 euros" in render.support(ZH, told)

@@ -10,13 +10,15 @@ import pytest
 
 import mmapp.web
 from mmapp.exports import QUOTES_OF
+from mmapp.tasks.coverage import PageState
+from mmapp.tasks.facts import Kind
 from mmapp.types import Label, Status, TaskName
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
-    r"(phase|unit|error|task|coverage|hidden|recent|documents|listings|batch|results)_.*"
+    r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|listings|batch|results)_.*"
 )
 
 
@@ -32,7 +34,7 @@ def test_english_and_chinese_have_the_same_placeholders() -> None:
 def test_the_chinese_is_chinese() -> None:
     words = {key: re.sub(r"\{\w+\}", "", zh) for key, (_, zh) in WORDS.items()}
     plain = {key for key, text in words.items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert plain == {"other_language", "units_of", "page_of", "headline"}
+    assert plain == {"colon", "other_language", "units_of", "page_of", "headline"}
 
 
 def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
@@ -46,7 +48,19 @@ def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
     assert unused == set()
 
 
-@pytest.mark.parametrize("noun", [*Status, *Label, *(f"task_{name}" for name in TaskName)])
+MISSING = ["quote", "page", "proof", "language", "words", *Kind]
+
+
+@pytest.mark.parametrize(
+    "noun",
+    [
+        *Status,
+        *Label,
+        *(f"task_{name}" for name in TaskName),
+        *(f"missing_{kind}" for kind in MISSING),
+        *(f"coverage_{state}" for state in PageState),
+    ],
+)
 def test_every_noun_of_the_application_has_a_word(noun: str) -> None:
     assert all(Words(language)(noun) for language in LANGUAGES)
 

@@ -151,6 +151,35 @@ def test_answers_to_a_question_are_scored_by_one_request(
     assert set(server.keys) == {"Bearer secret"}
 
 
+def test_what_is_read_after_a_prefix_is_sent_behind_it(
+    engine: RemoteEngine, server: Scripted
+) -> None:
+    server.script = [first_tokens(yes=-0.5)]
+    document = engine.prefill(["the cat "])
+    told: list[tuple[int, int]] = []
+    prefix = engine.prefill(["sat on "], lambda *read: told.append(read), after=document)
+    engine.score(prefix, [("a mat?", "yes")])
+    content = server.asked[-1][1]["messages"][0]["content"]
+    assert [one["text"] for one in content] == ["the cat ", "sat on ", "a mat?"]
+    assert told == [(document.length, prefix.length), (prefix.length, prefix.length)]
+
+
+def test_many_are_asked_about_one_after_another(engine: RemoteEngine, server: Scripted) -> None:
+    server.script = [first_tokens(yes=score) for score in (-0.5, -1.0, -2.0)]
+    told: list[tuple[int, int]] = []
+    prefixes = engine.prefill_many([["the cat"], ["sat"]], lambda *read: told.append(read))
+    length = sum(prefix.length for prefix in prefixes)
+    assert told == [(length, length)]
+    told.clear()
+    asked: list[tuple[Any, Any]] = [
+        (prefixes[0], [("a?", "yes"), ("b?", "yes")]),
+        (["the mat"], [("c?", "yes")]),
+    ]
+    scores = engine.score_many(asked, lambda *done: told.append(done))
+    assert scores == [[-0.5, -1.0], [-2.0]]
+    assert told == [(0, 3), (1, 3), (2, 3), (2, 3), (3, 3)]
+
+
 def test_tokens_that_begin_an_answer_are_added_up() -> None:
     found = beginnings({"re": math.log(0.2), " ref": math.log(0.1), "su": -1.0, "x": -9.0},
                        ["refuted", "supported", "unseen"], "m")  # fmt: skip

@@ -3,7 +3,8 @@
 One fact stands at each depth of a text; each is asked about, and the true answer has to be likelier
 for each of its tokens than `OTHERS` that are drawn alike and not in the text. So any checkpoint can
 be measured, whatever it was trained for; one that remembers nothing is right in one of four. The
-texts are those of key facts (`facts`). Called by `python -m model evaluate recall`. Refuses
+texts are those of key facts (`facts`). Texts may be longer than the checkpoint's config promises
+where the engine reads them; these are marked. Called by `python -m model evaluate recall`. Refuses
 (ValueError) lengths that the context does not hold, and data with too little text.
 """
 
@@ -26,8 +27,9 @@ LEAST_TOKENS = 1_000  # of a text, unless other lengths are asked for: then twic
 EACH = 8  # texts of each length
 OTHERS = 3  # answers that are wrong
 CHANCE = 1 / (OTHERS + 1)
-SPARE_TOKENS = 256  # of the context, for the facts and the question
+SPARE_TOKENS = 512  # of the context, for the facts and the question, each byte a token at worst
 SEED = 2
+BEYOND = "beyond the context that the checkpoint was made for"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Recall:
     depth: float  #: 0 at the beginning, 1 at the end
     asked: int
     share: float  #: of them, those whose answer was found
+    is_beyond: bool = False  #: longer than the config promises (max_position_embeddings)
+
+
+def needed(tokens: Sequence[int]) -> int:
+    """The context that holds texts of these lengths and the questions about them."""
+    return max(tokens) + SPARE_TOKENS
 
 
 def lengths(engine: Engine) -> list[int]:
@@ -57,7 +65,7 @@ def measure_recall(
     report: OnProgress,
 ) -> list[Recall]:
     """Each length in tokens, each of `DEPTHS`."""
-    too_long = max(tokens) + SPARE_TOKENS - engine.context_length
+    too_long = needed(tokens) - engine.context_length
     if too_long > 0:
         raise ValueError(
             f"{max(tokens):,} tokens and {SPARE_TOKENS} for questions do not fit the context of "
@@ -73,21 +81,27 @@ def measure_recall(
             rights.append(_recalled(engine, documents, length, lang, number))
             done += length
         shares = [mean([float(right) for right in column]) for column in zip(*rights, strict=True)]
-        found += [Recall(length, d, each, s) for d, s in zip(DEPTHS, shares, strict=True)]
+        is_beyond = needed([length]) > engine.trained_length
+        cells = zip(DEPTHS, shares, strict=True)
+        found += [Recall(length, depth, each, share, is_beyond) for depth, share in cells]
     report("recall", total, total)
     return found
 
 
 def recall_table(found: Sequence[Recall]) -> str:
-    """A row for each depth, a column for each length."""
+    """A row for each depth, a column for each length; beyond what is promised with a star."""
     tokens = sorted({cell.tokens for cell in found})
+    beyond = {cell.tokens for cell in found if cell.is_beyond}
     share = {(cell.depth, cell.tokens): cell.share for cell in found}
-    lines = ["depth  " + "".join(f"{length:>9,}" for length in tokens)]
+    names = (f"{length:,}{'*' if length in beyond else ''}" for length in tokens)
+    lines = ["depth  " + "".join(f"{name:>9}" for name in names)]
     lines += [
         f"{depth:>5.0%}  " + "".join(f"{share[depth, length]:>9.0%}" for length in tokens)
         for depth in DEPTHS
     ]
-    return "\n".join(lines) + f"\nby chance {CHANCE:.0%}\n"
+    lines.append(f"by chance {CHANCE:.0%}")
+    lines += [f"* {BEYOND}"] if beyond else []
+    return "\n".join(lines) + "\n"
 
 
 def _recalled(

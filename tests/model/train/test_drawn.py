@@ -12,18 +12,12 @@ import pytest
 from PIL import Image, ImageChops
 
 from model.train.chinese import COLOURS
-from model.train.drawn import (
-    NUMBERS,
-    PATTERNS,
-    SHAPES,
-    SIDE,
-    SIZES,
-    Facts,
-    claims_about,
-    draw_facts,
-    draw_page,
-    draw_product,
-)
+from model.train.drawn import draw_page, draw_product
+from model.train.drawn.claims import claims_about
+from model.train.drawn.facts import Facts, draw_facts
+from model.train.drawn.layout import SIDE
+from model.train.drawn.shapes import SHAPES
+from model.train.drawn.words import NUMBERS, PATTERNS, SIZES
 from model.train.listings import Claim, Photo, read_product_photos
 
 PRODUCTS = 250

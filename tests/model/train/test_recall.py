@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from model.checkpoint import save_checkpoint
+from model.config import ModelConfig, TextConfig
 from model.train import cli
 from model.train.heat import heat_map
-from model.train.measure.recall import DEPTHS, Recall, lengths, measure_recall
+from model.train.measure.recall import BEYOND, DEPTHS, Recall, lengths, measure_recall
+from model.transformer import Transformer
 
 LANGUAGES = ("en", "zh")
 
@@ -22,6 +25,7 @@ class Reader:
     """Reads letters as tokens and remembers those of the last `span` characters."""
 
     context_length = 3_000
+    trained_length = 2_000
 
     def __init__(self, span: int = 10**9) -> None:
         self.span = span
@@ -82,7 +86,7 @@ def test_lengths_double_as_long_as_they_fit() -> None:
 
 
 def test_lengths_that_do_not_fit_are_refused(text: Path) -> None:
-    with pytest.raises(ValueError, match=r"2,900 tokens .* 156 shorter"):
+    with pytest.raises(ValueError, match=r"2,900 tokens .* 412 shorter"):
         measure_recall(Reader(), text, [300, 2_900], report=quiet)
 
 
@@ -100,8 +104,40 @@ def test_a_checkpoint_is_measured_by_the_command(
     assert [row["tokens"] for row in rows] == [1_000] * len(DEPTHS)
     assert all(row["share"] in (0.0, 1.0) for row in rows)
     assert len(ET.parse(plot).findall("{*}rect")) == len(DEPTHS)
-    assert cli.main("evaluate", [*argv, "--tokens", "100000"]) == 2
-    assert "do not fit the context" in capsys.readouterr().err
+
+
+def test_texts_longer_than_the_config_promises_are_read_and_marked(
+    text_checkpoint: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "hasty"
+    shutil.copytree(text_checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 900}))
+    argv = ["recall", str(folder), "--data", str(text), "--each", "1"]
+    argv += ["--tokens", "300", "--tokens", "700"]
+    assert cli.main("evaluate", [*argv, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {(row["tokens"], row["is_beyond"]) for row in rows} == {(300, False), (700, True)}
+    plot = tmp_path / "recall.svg"
+    assert cli.main("evaluate", [*argv, "--plot", str(plot)]) == 0
+    told = capsys.readouterr().out
+    assert "700*" in told
+    assert "300*" not in told
+    assert f"* {BEYOND}" in told
+    assert f"* {BEYOND}" in plot.read_text()
+
+
+def test_positions_that_were_never_learned_are_refused(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = TextConfig.dense(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2,
+    )  # fmt: skip
+    save_checkpoint(Transformer(ModelConfig(shape)), tmp_path / "dense")
+    argv = ["recall", str(tmp_path / "dense"), "--data", str(text), "--tokens", "100000"]
+    assert cli.main("evaluate", argv) == 2
+    assert "only models with layers that need none" in capsys.readouterr().err
 
 
 def test_the_map_escapes_names() -> None:

@@ -1,0 +1,594 @@
+/* Decoding on a CPU: few rows of activations, and a whole step of one token through all layers.
+
+Where few tokens are read at a time, time goes into reading weights once and into starting
+operations. So weights are widened to float32 in registers, as they are stored, and a step is one
+call. Sums are float32, in any order. Nothing is looked at twice: that addresses, sizes and kinds
+fit together is for `kernels.py` and `decoding.py`, which compile and call this, and which have the
+same tables.
+
+Letters, in the ends of names: N rows of activations, D inputs, F outputs, G groups of a row that
+share a scale; E experts; S tokens seen, W head width.
+*/
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+typedef float floats __attribute__((vector_size(32)));
+typedef int32_t ints __attribute__((vector_size(32)));
+typedef uint32_t words __attribute__((vector_size(32)));
+typedef uint16_t halves __attribute__((vector_size(16)));
+typedef int8_t bytes __attribute__((vector_size(8)));
+typedef uint8_t codes __attribute__((vector_size(8)));
+
+enum { PLACES = 8 }; /* numbers in a vector */
+
+/* Eight stored numbers as float32, exactly. */
+
+static inline floats load_float32(const float *from)
+{
+    floats x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+static inline floats load_bfloat16(const uint16_t *from) /* the upper half of a float32 */
+{
+    halves x;
+    memcpy(&x, from, sizeof x);
+    return (floats)(__builtin_convertvector(x, words) << 16);
+}
+
+static inline ints load_signed(const int8_t *from)
+{
+#ifdef __AVX2__ /* gcc takes the vectors of eight bytes apart, a tenth of the speed */
+    return (ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from));
+#else
+    bytes x;
+    memcpy(&x, from, sizeof x);
+    return __builtin_convertvector(x, ints);
+#endif
+}
+
+static inline ints load_unsigned(const uint8_t *from)
+{
+#ifdef __AVX2__
+    return (ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from));
+#else
+    codes x;
+    memcpy(&x, from, sizeof x);
+    return __builtin_convertvector(x, ints);
+#endif
+}
+
+static inline floats load_int8(const int8_t *from)
+{
+    return __builtin_convertvector(load_signed(from), floats);
+}
+
+static inline floats load_float8(const uint8_t *from) /* e4m3: its exponent is counted from 7 */
+{
+    words code = (words)load_unsigned(from);
+    return (floats)((code & 0x80) << 24 | (code & 0x7F) << 20) * 0x1p120f;
+}
+
+static inline float sum(floats x)
+{
+    return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+}
+
+/* The loops over a row of weights, for each kind in which they are stored:
+   `dot` with a row of activations, `dots` with four that share the widening of a weight;
+   `add` to y what four inputs give, times their rows of weights, `add_two` to two rows of y. */
+
+#define LOOPS(KIND, TYPE)                                                                         \
+    static floats part_##KIND(const TYPE *from, long count) /* the end of a row, then zeros */    \
+    {                                                                                             \
+        TYPE padded[PLACES] = {0};                                                                \
+        memcpy(padded, from, count * sizeof(TYPE));                                               \
+        return load_##KIND(padded);                                                               \
+    }                                                                                             \
+                                                                                                  \
+    static float dot_##KIND(const void *weights, long at, const float *x_D, long inputs)          \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        floats a = {0}, b = {0}, c = {0}, e = {0};                                                \
+        long d = 0;                                                                               \
+        for (; d + 4 * PLACES <= inputs; d += 4 * PLACES) {                                       \
+            a += load_##KIND(w + d) * load_float32(x_D + d);                                      \
+            b += load_##KIND(w + d + PLACES) * load_float32(x_D + d + PLACES);                    \
+            c += load_##KIND(w + d + 2 * PLACES) * load_float32(x_D + d + 2 * PLACES);            \
+            e += load_##KIND(w + d + 3 * PLACES) * load_float32(x_D + d + 3 * PLACES);            \
+        }                                                                                         \
+        for (; d + PLACES <= inputs; d += PLACES)                                                 \
+            a += load_##KIND(w + d) * load_float32(x_D + d);                                      \
+        if (d < inputs)                                                                           \
+            b += part_##KIND(w + d, inputs - d) * part_float32(x_D + d, inputs - d);              \
+        return sum((a + b) + (c + e));                                                            \
+    }                                                                                             \
+                                                                                                  \
+    static void dots_##KIND(const void *weights, long at, const float *x_4D, long stride,         \
+                            long inputs, float *y_4)                                              \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        floats even[4] = {{0}}, odd[4] = {{0}};                                                   \
+        long d = 0;                                                                               \
+        for (; d + 2 * PLACES <= inputs; d += 2 * PLACES) {                                       \
+            floats first = load_##KIND(w + d), second = load_##KIND(w + d + PLACES);              \
+            for (int n = 0; n < 4; n++) {                                                         \
+                even[n] += first * load_float32(x_4D + n * stride + d);                           \
+                odd[n] += second * load_float32(x_4D + n * stride + d + PLACES);                  \
+            }                                                                                     \
+        }                                                                                         \
+        for (; d < inputs; d += PLACES) {                                                         \
+            long count = inputs - d < PLACES ? inputs - d : PLACES;                               \
+            floats rest = part_##KIND(w + d, count);                                              \
+            for (int n = 0; n < 4; n++)                                                           \
+                even[n] += rest * part_float32(x_4D + n * stride + d, count);                     \
+        }                                                                                         \
+        for (int n = 0; n < 4; n++)                                                               \
+            y_4[n] = sum(even[n] + odd[n]);                                                       \
+    }                                                                                             \
+                                                                                                  \
+    static void add_##KIND(const void *weights, long at, long stride, const float *x_4,           \
+                           float *y_F, long outputs)                                              \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        long f = 0;                                                                               \
+        for (; f + PLACES <= outputs; f += PLACES) {                                              \
+            floats y = load_float32(y_F + f);                                                     \
+            for (int d = 0; d < 4; d++)                                                           \
+                y += x_4[d] * load_##KIND(w + d * stride + f);                                    \
+            memcpy(y_F + f, &y, sizeof y);                                                        \
+        }                                                                                         \
+        if (f < outputs) {                                                                        \
+            floats y = part_float32(y_F + f, outputs - f);                                        \
+            for (int d = 0; d < 4; d++)                                                           \
+                y += x_4[d] * part_##KIND(w + d * stride + f, outputs - f);                       \
+            memcpy(y_F + f, &y, (outputs - f) * sizeof(float));                                   \
+        }                                                                                         \
+    }                                                                                             \
+                                                                                                  \
+    static void add_two_##KIND(const void *weights, long at, long stride, const float *x_4,       \
+                               const float *z_4, float *y_F, float *u_F, long outputs)            \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        long whole = outputs - outputs % PLACES;                                                  \
+        for (long f = 0; f < whole; f += PLACES) {                                                \
+            floats y = load_float32(y_F + f), u = load_float32(u_F + f);                          \
+            for (int d = 0; d < 4; d++) {                                                         \
+                floats weight = load_##KIND(w + d * stride + f);                                  \
+                y += x_4[d] * weight;                                                             \
+                u += z_4[d] * weight;                                                             \
+            }                                                                                     \
+            memcpy(y_F + f, &y, sizeof y);                                                        \
+            memcpy(u_F + f, &u, sizeof u);                                                        \
+        }                                                                                         \
+        if (whole < outputs) {                                                                    \
+            add_##KIND(w, whole, stride, x_4, y_F + whole, outputs - whole);                      \
+            add_##KIND(w, whole, stride, z_4, u_F + whole, outputs - whole);                      \
+        }                                                                                         \
+    }
+
+LOOPS(float32, float)
+LOOPS(bfloat16, uint16_t)
+LOOPS(int8, int8_t)
+LOOPS(float8, uint8_t)
+
+#define KIND(NAME, TYPE) {sizeof(TYPE), dot_##NAME, dots_##NAME, add_##NAME, add_two_##NAME}
+
+enum { FLOAT32, BFLOAT16, INT8, FLOAT8, NIBBLES }; /* nibbles: two 4-bit numbers in a byte */
+
+static const struct {
+    long size; /* in bytes */
+    float (*dot)(const void *, long, const float *, long);
+    void (*dots)(const void *, long, const float *, long, long, float *);
+    void (*add)(const void *, long, long, const float *, float *, long);
+    void (*add_two)(const void *, long, long, const float *, const float *, float *, float *, long);
+} KINDS[] = {
+    KIND(float32, float), KIND(bfloat16, uint16_t), KIND(int8, int8_t), KIND(float8, uint8_t),
+};
+
+/* One stored number. */
+static inline float number(long kind, const void *numbers, long at)
+{
+    uint32_t word;
+    float x;
+    if (kind == FLOAT32)
+        return ((const float *)numbers)[at];
+    word = (uint32_t)((const uint16_t *)numbers)[at] << 16;
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+
+static inline long least(long a, long b) { return a < b ? a : b; }
+
+/* A matrix, or a stack of them, as `decoding.fields` tells of it. */
+typedef struct {
+    const void *weights, *scales; /* no scales: no groups */
+    const int16_t *zeros;
+    int64_t kind, scale_kind, outputs, inputs, groups, is_input_major;
+} matrix;
+
+/* y[:, first:last] = x W^T; rows of y are `stride` apart. */
+void linear(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
+            long last)
+{
+    long inputs = m->inputs, groups = m->groups ? m->groups : 1, group = inputs / groups;
+    for (long f = first; f < last; f++) {
+        long n = 0;
+        for (; n + 4 <= rows; n += 4) {
+            float y[4] = {0}, part[4];
+            for (long g = 0; g < groups; g++) {
+                long from = g * group;
+                float scale = m->groups ? number(m->scale_kind, m->scales, f * groups + g) : 1;
+                KINDS[m->kind].dots(m->weights, f * inputs + from, x_ND + n * inputs + from, inputs,
+                                    group, part);
+                for (int row = 0; row < 4; row++)
+                    y[row] += scale * part[row];
+            }
+            for (int row = 0; row < 4; row++)
+                y_NF[(n + row) * stride + f] = y[row];
+        }
+        for (; n < rows; n++) {
+            float y = 0;
+            for (long g = 0; g < groups; g++) {
+                long from = g * group;
+                float scale = m->groups ? number(m->scale_kind, m->scales, f * groups + g) : 1;
+                y += scale * KINDS[m->kind].dot(m->weights, f * inputs + from,
+                                                x_ND + n * inputs + from, group);
+            }
+            y_NF[n * stride + f] = y;
+        }
+    }
+}
+
+static float dot_nibbles(const uint8_t *w, const float *even, const float *odd, long half)
+{
+    floats a = {0}, b = {0};
+    long j = 0;
+    for (; j + PLACES <= half; j += PLACES) {
+        ints code = load_unsigned(w + j);
+        a += __builtin_convertvector(code & 15, floats) * load_float32(even + j);
+        b += __builtin_convertvector(code >> 4, floats) * load_float32(odd + j);
+    }
+    float y = sum(a + b);
+    for (; j < half; j++)
+        y += (w[j] & 15) * even[j] + (w[j] >> 4) * odd[j];
+    return y;
+}
+
+/* The same for 4-bit numbers; without zeros, 8 means 0. sum((number - zero) x) is sum(number x) -
+   zero sum(x), and sum(x) is the same for all rows of W. */
+void linear_nibbles(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride,
+                    long first, long last)
+{
+    long half = m->inputs / 2, groups = m->groups, group = half / groups;
+    float *even = malloc((2 * half + groups) * sizeof(float)), *odd = even + half;
+    float *sums_G = odd + half;
+    for (long n = 0; n < rows; n++) {
+        memset(sums_G, 0, groups * sizeof(float));
+        for (long j = 0; j < half; j++) {
+            even[j] = x_ND[n * m->inputs + 2 * j];
+            odd[j] = x_ND[n * m->inputs + 2 * j + 1];
+            sums_G[j / group] += even[j] + odd[j];
+        }
+        for (long f = first; f < last; f++) {
+            float y = 0;
+            for (long g = 0; g < groups; g++) {
+                float zero = m->zeros ? m->zeros[f * groups + g] : 8;
+                float one = dot_nibbles((const uint8_t *)m->weights + f * half + g * group,
+                                        even + g * group, odd + g * group, group);
+                y += number(m->scale_kind, m->scales, f * groups + g) * (one - zero * sums_G[g]);
+            }
+            y_NF[n * stride + f] = y;
+        }
+    }
+    free(even);
+}
+
+/* y[:, first:last] += x W, where weights are input-major and rows of x are `stride` apart: four
+   inputs at a time, in tiles of y that stay in the first cache. */
+void add_times(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
+               long last)
+{
+    long inputs = m->inputs, outputs = m->outputs, tile = rows > 8 ? 256 : 2048 / rows;
+    for (long f = first; f < last; f += tile) {
+        long width = least(tile, last - f), d = 0;
+        for (; d + 4 <= inputs; d += 4) {
+            const float *x = x_ND + d;
+            long n = 0, at = d * outputs + f;
+            for (; n + 2 <= rows; n += 2)
+                KINDS[m->kind].add_two(m->weights, at, outputs, x + n * stride,
+                                       x + (n + 1) * stride, y_NF + n * outputs + f,
+                                       y_NF + (n + 1) * outputs + f, width);
+            for (; n < rows; n++)
+                KINDS[m->kind].add(m->weights, at, outputs, x + n * stride, y_NF + n * outputs + f,
+                                   width);
+        }
+        for (; d < inputs; d++)
+            for (long n = 0; n < rows; n++) {
+                float x[4] = {x_ND[n * stride + d]};
+                KINDS[m->kind].add(m->weights, d * outputs + f, 0, x, y_NF + n * outputs + f, width);
+            }
+    }
+}
+
+/* y = x W^T for all outputs. */
+static void product(const matrix *m, const float *x_ND, float *y_NF, long rows)
+{
+    if (m->is_input_major) {
+        memset(y_NF, 0, rows * m->outputs * sizeof(float));
+        add_times(m, x_ND, y_NF, rows, m->inputs, 0, m->outputs);
+    } else if (m->kind == NIBBLES) {
+        linear_nibbles(m, x_ND, y_NF, rows, m->outputs, 0, m->outputs);
+    } else {
+        linear(m, x_ND, y_NF, rows, m->outputs, 0, m->outputs);
+    }
+}
+
+/* One of a stack. */
+static matrix pick(const matrix *stack, long index)
+{
+    matrix m = *stack;
+    long numbers = m.outputs * m.inputs;
+    long size = m.kind == NIBBLES ? numbers / 2 : numbers * KINDS[m.kind].size;
+    m.weights = (const char *)m.weights + index * size;
+    if (m.groups)
+        m.scales = (const char *)m.scales + index * m.outputs * m.groups * KINDS[m.scale_kind].size;
+    if (m.zeros)
+        m.zeros += index * m.outputs * m.groups;
+    return m;
+}
+
+/* e^x to the precision of float32: a power of two, times the series of what is left, which is
+   between -ln(2)/2 and ln(2)/2. Unlike the library's it can be vectorised. */
+static inline float exponential(float x)
+{
+    float scaled = x * 1.44269504f, power;
+    scaled = scaled < -126 ? -126 : scaled > 126 ? 126 : scaled;
+    float whole = floorf(scaled + 0.5f), rest = (scaled - whole) * 0.693147181f;
+    uint32_t bits = (uint32_t)((int32_t)whole + 127) << 23;
+    memcpy(&power, &bits, sizeof power);
+    float end = 1 / 24.f + rest * (1 / 120.f + rest * (1 / 720.f));
+    return power * (1 + rest * (1 + rest * (0.5f + rest * (1 / 6.f + rest * end))));
+}
+
+static void softmax(float *scores_S, long seen)
+{
+    float highest = scores_S[0], total = 0;
+    for (long s = 1; s < seen; s++)
+        highest = scores_S[s] > highest ? scores_S[s] : highest;
+    for (long s = 0; s < seen; s++) {
+        scores_S[s] = exponential(scores_S[s] - highest);
+        total += scores_S[s];
+    }
+    for (long s = 0; s < seen; s++)
+        scores_S[s] /= total;
+}
+
+static void rms_norm(const matrix *norm, const float *x_ND, float *y_ND, long rows, long width,
+                     float eps)
+{
+    for (long n = 0; n < rows; n++) {
+        const float *x_D = x_ND + n * width;
+        float factor = 1 / sqrtf(dot_float32(x_D, 0, x_D, width) / width + eps);
+        for (long d = 0; d < width; d++)
+            y_ND[n * width + d] = x_D[d] * factor * number(norm->kind, norm->weights, d);
+    }
+}
+
+/* What is known of a model, as `decoding.Model` has it. */
+typedef struct {
+    int64_t layers, width, heads, kept, head; /* kept: heads of keys and values */
+    int64_t experts, chosen, inner, normalises, cache_kind;
+    double eps, sharpening, floor; /* floor 0: queries are not sharpened */
+    const float *frequencies_R;
+} model;
+
+/* What is known of a layer; without experts its router has no weights. */
+typedef struct {
+    matrix attention_norm, query, key, value, output, feed_forward_norm, gate, up, down, router,
+        experts_gate_up, experts_down;
+    int64_t rotates;
+} layer;
+
+/* What a row sees in a page of a layer's cache; heads are `stride` numbers apart. */
+typedef struct {
+    void *keys, *values;
+    int64_t tokens, stride;
+} page;
+
+/* Heads turned by position and, if asked, normalised. */
+static void place(const model *m, float *x_HW, long heads, int64_t position)
+{
+    for (long r = 0; r < m->head / 2; r++) {
+        float angle = (float)position * m->frequencies_R[r], cosine = cosf(angle), sine = sinf(angle);
+        for (long h = 0; h < heads; h++) {
+            float *pair = x_HW + h * m->head + 2 * r, real = pair[0], other = pair[1];
+            pair[0] = real * cosine - other * sine;
+            pair[1] = real * sine + other * cosine;
+        }
+    }
+    for (long h = 0; m->normalises && h < heads; h++) {
+        float *x_W = x_HW + h * m->head;
+        float factor = 1 / sqrtf(dot_float32(x_W, 0, x_W, m->head) / m->head + (float)m->eps);
+        for (long w = 0; w < m->head; w++)
+            x_W[w] *= factor;
+    }
+}
+
+/* `attention.temperature` */
+static void sharpen(const model *m, float *q_HW, int64_t position)
+{
+    float steps = floorf((float)(position + 1) / (float)m->floor);
+    float factor = 1 + (float)m->sharpening * log1pf(steps);
+    for (long w = 0; w < m->heads * m->head; w++)
+        q_HW[w] *= factor;
+}
+
+/* Writes a head as the last token's of a page: bfloat16 is rounded to the nearest, ties to even. */
+static void remember(long kind, void *numbers, long at, const float *x_W, long width)
+{
+    for (long w = 0; w < width; w++) {
+        uint32_t word;
+        memcpy(&word, x_W + w, sizeof word);
+        if (kind == FLOAT32)
+            ((float *)numbers)[at + w] = x_W[w];
+        else
+            ((uint16_t *)numbers)[at + w] = (word + 0x7FFF + (word >> 16 & 1)) >> 16;
+    }
+}
+
+/* A token to all that is in these pages. Query heads that share keys and values read them together:
+   they are rows, keys and then values the weights. */
+static void attend(const model *m, const page *pages, long count, const float *q_HW, float *y_HW)
+{
+    long groups = m->heads / m->kept, width = m->head, seen = 0;
+    for (long p = 0; p < count; p++)
+        seen += pages[p].tokens;
+    float *scores_GS = malloc(groups * seen * sizeof(float)), scale = 1 / sqrtf(width);
+    memset(y_HW, 0, m->heads * width * sizeof(float));
+    for (long head = 0; head < m->kept; head++) {
+        long from = 0, size = KINDS[m->cache_kind].size;
+        for (long p = 0; p < count; from += pages[p++].tokens) {
+            matrix keys = {.weights = (char *)pages[p].keys + head * pages[p].stride * size,
+                           .kind = m->cache_kind, .outputs = pages[p].tokens, .inputs = width};
+            linear(&keys, q_HW + head * groups * width, scores_GS + from, groups, seen, 0,
+                   keys.outputs);
+        }
+        for (long g = 0; g < groups; g++) {
+            for (long s = 0; s < seen; s++)
+                scores_GS[g * seen + s] *= scale;
+            softmax(scores_GS + g * seen, seen);
+        }
+        from = 0;
+        for (long p = 0; p < count; from += pages[p++].tokens) {
+            matrix values = {.weights = (char *)pages[p].values + head * pages[p].stride * size,
+                             .kind = m->cache_kind, .outputs = width, .inputs = pages[p].tokens};
+            add_times(&values, scores_GS + from, y_HW + head * groups * width, groups, seen, 0,
+                      width);
+        }
+    }
+    free(scores_GS);
+}
+
+/* silu(gate) * up, in the place of gate. */
+static void gate_with(float *gate_F, const float *up_F, long width)
+{
+    for (long f = 0; f < width; f++)
+        gate_F[f] = gate_F[f] / (1 + exponential(-gate_F[f])) * up_F[f];
+}
+
+/* x += down(silu(gate) * up), of all rows. */
+static void add_feed_forward(const layer *l, const float *normed_ND, float *x_ND, long rows,
+                             float *scratch)
+{
+    long inner = l->gate.outputs, size = rows * l->gate.inputs;
+    float *gate_NF = scratch, *up_NF = gate_NF + rows * inner, *down_ND = up_NF + rows * inner;
+    product(&l->gate, normed_ND, gate_NF, rows);
+    product(&l->up, normed_ND, up_NF, rows);
+    gate_with(gate_NF, up_NF, rows * inner);
+    product(&l->down, gate_NF, down_ND, rows);
+    for (long d = 0; d < size; d++)
+        x_ND[d] += down_ND[d];
+}
+
+/* The share of each expert, sigmoid(logit), or 0 where it is not among the chosen. */
+static void route(const model *m, const matrix *router, const float *x_D, float *share_E)
+{
+    float logits_E[m->experts];
+    linear(router, x_D, logits_E, 1, m->experts, 0, m->experts);
+    memset(share_E, 0, m->experts * sizeof(float));
+    for (long k = 0; k < m->chosen; k++) {
+        long best = 0;
+        for (long e = 1; e < m->experts; e++)
+            best = logits_E[e] > logits_E[best] ? e : best;
+        share_E[best] = 1 / (1 + expf(-logits_E[best]));
+        logits_E[best] = -INFINITY;
+    }
+}
+
+/* x += what the routed experts make of each row, expert by expert. The share multiplies the input:
+   an expert is not linear. */
+static void add_experts(const model *m, const layer *l, const float *normed_ND, float *x_ND,
+                        long rows, float *scratch)
+{
+    long width = m->width, inner = l->experts_down.inputs, chose_M[rows];
+    float share_NE[rows][m->experts];
+    float *x_MD = scratch, *both_MF = x_MD + rows * width, *gate_MF = both_MF + 2 * rows * inner;
+    for (long n = 0; n < rows; n++)
+        route(m, &l->router, normed_ND + n * width, share_NE[n]);
+    for (long e = 0; e < m->experts; e++) {
+        long count = 0;
+        for (long n = 0; n < rows; n++)
+            if (share_NE[n][e] > 0) {
+                for (long d = 0; d < width; d++)
+                    x_MD[count * width + d] = normed_ND[n * width + d] * share_NE[n][e];
+                chose_M[count++] = n;
+            }
+        if (!count)
+            continue;
+        matrix gate_up = pick(&l->experts_gate_up, e), down = pick(&l->experts_down, e);
+        product(&gate_up, x_MD, both_MF, count);
+        for (long i = 0; i < count; i++) {
+            memcpy(gate_MF + i * inner, both_MF + 2 * i * inner, inner * sizeof(float));
+            gate_with(gate_MF + i * inner, both_MF + (2 * i + 1) * inner, inner);
+        }
+        product(&down, gate_MF, x_MD, count);
+        for (long i = 0; i < count; i++)
+            for (long d = 0; d < width; d++)
+                x_ND[chose_M[i] * width + d] += x_MD[i * width + d];
+    }
+}
+
+/* One token of each row through all layers and the norm after them: x in, what is made of it out.
+   The pages of row n in a layer begin at starts[layer * rows + n]; the last token of the last page
+   is the new one, which is written here. Returns 1 if there is no memory. */
+int step(const model *m, const layer *layers, const matrix *norm, const page *pages,
+         const int64_t *starts, const int64_t *position_N, float *x_ND, long rows)
+{
+    long width = m->width, wide = m->heads * m->head, narrow = m->kept * m->head;
+    float *normed_ND = malloc(rows * (3 * width + 2 * wide + 2 * narrow + 4 * m->inner) * sizeof(float));
+    if (!normed_ND)
+        return 1;
+    float *q = normed_ND + rows * width, *k = q + rows * wide, *v = k + rows * narrow;
+    float *y = v + rows * narrow, *scratch = y + rows * wide;
+    for (const layer *l = layers; l < layers + m->layers; l++) {
+        rms_norm(&l->attention_norm, x_ND, normed_ND, rows, width, m->eps);
+        product(&l->query, normed_ND, q, rows);
+        product(&l->key, normed_ND, k, rows);
+        product(&l->value, normed_ND, v, rows);
+        for (long n = 0; n < rows; n++) {
+            const int64_t *start = starts + (l - layers) * rows + n;
+            const page *last = pages + start[1] - 1;
+            if (l->rotates) {
+                place(m, q + n * wide, m->heads, position_N[n]);
+                place(m, k + n * narrow, m->kept, position_N[n]);
+            } else if (m->floor > 0) {
+                sharpen(m, q + n * wide, position_N[n]);
+            }
+            for (long h = 0; h < m->kept; h++) {
+                long at = h * last->stride + (last->tokens - 1) * m->head;
+                remember(m->cache_kind, last->keys, at, k + n * narrow + h * m->head, m->head);
+                remember(m->cache_kind, last->values, at, v + n * narrow + h * m->head, m->head);
+            }
+            attend(m, pages + start[0], start[1] - start[0], q + n * wide, y + n * wide);
+        }
+        product(&l->output, y, scratch, rows);
+        for (long d = 0; d < rows * width; d++)
+            x_ND[d] += scratch[d];
+        rms_norm(&l->feed_forward_norm, x_ND, normed_ND, rows, width, m->eps);
+        add_feed_forward(l, normed_ND, x_ND, rows, scratch);
+        if (l->router.weights)
+            add_experts(m, l, normed_ND, x_ND, rows, scratch);
+    }
+    rms_norm(norm, x_ND, normed_ND, rows, width, m->eps);
+    memcpy(x_ND, normed_ND, rows * width * sizeof(float));
+    free(normed_ND);
+    return 0;
+}

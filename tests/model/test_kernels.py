@@ -1,0 +1,96 @@
+"""Products of the compiled library against torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from model import kernels
+from model.quantized.layers import dequantize, product
+from tests.model.quantized.conftest import random_matrix
+
+has_compiler = pytest.mark.skipif(kernels.library() is None, reason="no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@has_compiler
+@pytest.mark.parametrize("rows", [1, 2, 5, kernels.FEW_ROWS])
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 32), (37, 300), (3, 5)])
+@torch.no_grad()
+def test_products_with_bfloat16_weights(rows: int, inputs: int, outputs: int) -> None:
+    x_ND = torch.randn(rows, inputs)
+    weight_FD = torch.randn(outputs, inputs).bfloat16()
+    weight_DF = weight_FD.t().contiguous()
+    assert kernels.serve(x_ND, weight_FD, weight_DF)
+    expected = x_ND @ weight_FD.float().t()
+    torch.testing.assert_close(kernels.linear(x_ND, weight_FD), expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(kernels.times(x_ND, weight_DF), expected, atol=1e-4, rtol=1e-5)
+    narrow = kernels.linear(x_ND.bfloat16()[None], weight_FD)
+    assert (narrow.dtype, narrow.shape) == (torch.bfloat16, (1, rows, outputs))
+
+
+@has_compiler
+@pytest.mark.parametrize("scales", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "zeros"), [("8", False), ("4", False), ("4", True), ("fp8", False)]
+)
+@torch.no_grad()
+def test_products_with_weights_in_few_bits(
+    kind: str, zeros: bool, scales: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = random_matrix(kind, 12, 96, 24, zeros=zeros)
+    weight = weight._replace(scales_OG=weight.scales_OG.to(scales))
+    x_NI = torch.randn(5, 96)
+    expected = functional.linear(x_NI, dequantize(weight, torch.float32))
+    monkeypatch.setattr("model.quantized.layers.product_by_blocks", None)  # it is not taken
+    torch.testing.assert_close(product(x_NI, weight), expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(product(x_NI[0], weight), expected[0], atol=1e-4, rtol=1e-5)
+
+
+@has_compiler
+@torch.no_grad()
+def test_threads_share_a_large_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "THREAD_WEIGHTS", 100)
+    torch.set_num_threads(3)
+    x_ND, weight_FD = torch.randn(2, 64), torch.randn(50, 64).bfloat16()
+    assert kernels.threads_for(weight_FD.numel()) == 3
+    expected = x_ND @ weight_FD.float().t()
+    torch.testing.assert_close(kernels.linear(x_ND, weight_FD), expected, atol=1e-4, rtol=1e-5)
+    weight_DF = weight_FD.t().contiguous()
+    torch.testing.assert_close(kernels.times(x_ND, weight_DF), expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("compilers", [(), ("false",)], ids=["none", "one that fails"])
+def test_without_a_compiler_nothing_is_served(
+    compilers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernels, "COMPILERS", compilers)
+    kernels.library.cache_clear()
+    try:
+        with torch.no_grad():
+            assert not kernels.serve(torch.randn(1, 8), torch.randn(3, 8).bfloat16())
+        assert list(tmp_path.rglob("*.so*")) == []
+    finally:
+        kernels.library.cache_clear()
+
+
+@has_compiler
+def test_training_and_many_rows_are_left_to_torch() -> None:
+    weight_FD = torch.randn(5, 16).bfloat16()
+    assert not kernels.serve(torch.randn(1, 16), weight_FD)
+    with torch.no_grad():
+        assert kernels.serve(torch.randn(1, 16), weight_FD)
+        assert not kernels.serve(torch.randn(kernels.FEW_ROWS + 1, 16), weight_FD)
+        assert not kernels.serve(torch.randn(1, 16), weight_FD.t().contiguous().t())
