@@ -83,6 +83,14 @@ MISSING = {
 }
 #: Hidden passages that are shown.
 MOST_HIDDEN = 5
+#: Changes that are shown one by one.
+MOST_CHANGES = 40
+CHANGE_STYLE = {
+    "added": "bold green",
+    "removed": "bold red",
+    "changed": "bold yellow",
+    "moved": "bold cyan",
+}
 VERDICT_STYLE = {"consistent": "bold green", "inconsistent": "bold red", "uncertain": "bold yellow"}
 CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
@@ -149,6 +157,117 @@ def answer_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
     if payload["found"]:
         found = Group(*(_sentence(answer) for answer in payload["answer"]))
     return _of_document(job, payload, found, f"  P(answered) {payload['probability']:.2f}")
+
+
+def answers_view(
+    question: str, answers: Sequence[tuple[Job, Result]], best: Result | None, url: str = ""
+) -> RenderableType:
+    """One question to several documents: the likeliest answer, then what each of them says."""
+    parts: list[RenderableType] = [Text(clean(question), "bold")]
+    if best is None:
+        parts.append(Padding(Text("Not in these documents.", "bold yellow"), (1, 0, 1, 1)))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("Document", "Answer", "P", "Job"):
+        table.add_column(column, overflow="fold", justify="right" if column == "P" else "left")
+    # The likeliest first; those that do not answer last.
+    ranked = sorted(answers, key=lambda one: -one[1].payload["probability"])
+    for job, result in sorted(ranked, key=lambda one: not one[1].payload["found"]):
+        payload = result.payload
+        said: RenderableType = Text("not in this document", "yellow")
+        if payload["found"]:
+            said = Group(*(_sentence(answer) for answer in payload["answer"]))
+        name = Text(clean(payload["document"]["name"]), "bold" if result is best else "")
+        table.add_row(name, said, f"{payload['probability']:.2f}", Text(job.id, "dim"))
+    parts.append(Padding(table, (0, 0, 0, 1)))
+    for _, result in answers:
+        name = Text(f"{clean(result.payload['document']['name'])}: ", "dim")
+        line = name.append_text(coverage_line(result.payload["coverage"]))
+        parts += [Padding(line, (0, 0, 0, 2)), *hidden_lines(result.payload.get("hidden"))]
+    if best is not None and url:
+        parts.append(Padding(Text(f"{url}/jobs/{best.job_id}", "cyan"), (0, 0, 1, 2)))
+    return Group(*parts)
+
+
+def fields_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("Field", "Value", "Found by", "P", "Page"):
+        table.add_column(column, overflow="fold", justify="right" if column == "P" else "left")
+    for field in payload["fields"]:
+        name: RenderableType = Text(clean(field["name"]), "bold")
+        if not field["values"]:
+            table.add_row(name, Text("not in this document", "yellow"), "", "", "")
+        for value in field["values"]:
+            table.add_row(name, *_value_cells(value))
+            name = ""
+        more = field["found"] - len(field["values"])
+        if more > 0:
+            table.add_row("", Text(f"and {more:,} more", "yellow"), "", "", "")
+    return _of_document(job, payload, table)
+
+
+def _value_cells(value: Mapping[str, Any]) -> tuple[RenderableType, ...]:
+    text = Text(clean(value["text"]))
+    if value["label"]:
+        text.append(f"  {clean(value['label'])}", "dim")
+    if value["normal"] not in ("", value["text"]):
+        text.append(f"  = {clean(value['normal'])}", "dim")
+    if not value["supported"]:
+        text.append("  not proved", "bold yellow")
+    pages = list(dict.fromkeys(one["page"] for one in value["evidence"]))
+    named = ", ".join(str(page) for page in pages[:MOST_PAGES])
+    places = Text(f"p. {named}{' …' if len(pages) > MOST_PAGES else ''}", "green")
+    likely = "" if value["probability"] is None else f"{value['probability']:.2f}"
+    return text, Text(value["found_by"], "dim"), likely, places
+
+
+def changes_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    counts = [f"{count:,} {kind}" for kind, count in payload["counts"].items() if count]
+    changes = payload["changes"]
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (clean(job.label), "bold"), (f"  {', '.join(counts) or 'no changes'}", "bold yellow")
+        )
+    ]
+    parts += [Padding(_change(change), (1, 0, 0, 2)) for change in changes[:MOST_CHANGES]]
+    if len(changes) > MOST_CHANGES:
+        more = sum(payload["counts"].values()) - MOST_CHANGES
+        parts.append(Padding(Text(f"and {more:,} more; see --json", "yellow"), (1, 0, 0, 2)))
+    parts.append(Text(""))
+    for side in ("old", "new"):
+        line = Text(f"{clean(payload['documents'][side]['name'])}: ", "dim")
+        parts.append(
+            Padding(line.append_text(coverage_line(payload["coverage"][side])), (0, 0, 0, 2))
+        )
+        parts += hidden_lines(payload["hidden"][side])
+    return Group(*parts)
+
+
+def _change(change: Mapping[str, Any]) -> Text:
+    """What was, and what is, with the words that differ."""
+    line = Text(change["kind"], CHANGE_STYLE[change["kind"]])
+    for name, sign, style in (("old", "−", "red"), ("new", "+", "green")):
+        side = change[name]
+        if side is None:
+            continue
+        pages = ", ".join(str(page) for page in dict.fromkeys(e["page"] for e in side["evidence"]))
+        line.append(f"\n{sign} p. {pages}  ", style)
+        if name == "new" and change["kind"] == "moved" and not side["differs"]:
+            line.append("the same words", "dim")
+            continue
+        done = 0
+        for one in side["differs"]:
+            line.append(_words(side["text"][done : one["start"]]))
+            # As wdiff writes it, so that a pipe without colours shows it too.
+            words = _words(side["text"][one["start"] : one["end"]])
+            line.append(f"[-{words}-]" if name == "old" else f"{{+{words}+}}", f"bold {style}")
+            done = one["end"]
+        line.append(_words(side["text"][done:]))
+    return line
+
+
+def _words(text: str) -> str:
+    """A part of a foreign text, with the blanks at its ends."""
+    return text.translate(CONTROLS)
 
 
 def _of_document(
@@ -362,6 +481,8 @@ def review_table(rows: Iterable[ReviewRow]) -> RenderableType:
 VIEWS = {
     TaskName.SUMMARIZE: summary_view,
     TaskName.ASK: answer_view,
+    TaskName.EXTRACT: fields_view,
+    TaskName.COMPARE: changes_view,
     TaskName.CHECK_LISTING: verdict_view,
 }
 

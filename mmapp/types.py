@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -192,6 +192,8 @@ class TaskName(StrEnum):
     SUMMARIZE = "summarize"
     CHECK_LISTING = "check_listing"
     ASK = "ask"
+    EXTRACT = "extract"
+    COMPARE = "compare"
 
 
 class Status(StrEnum):
@@ -262,6 +264,15 @@ class Job:
     #: Row in its batch, from 0.
     batch_row: int | None = None
     cancel_requested: bool = False
+
+
+class Message(NamedTuple):
+    """What the broker carries: that a job waits. A hint, which can be lost or come twice."""
+
+    job_id: str
+    priority: Priority
+    #: An attempt at it was lost, so it goes before others of its priority.
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,8 +346,23 @@ class AskParams:
     question: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractParams:
+    document: str
+    #: Names as a person wrote them; none: those that every document may have.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompareParams:
+    """Two versions of a document, by their hashes."""
+
+    old: str
+    new: str
+
+
 #: What a task is given, beside its inputs.
-Params = SummarizeParams | AskParams | Listing
+Params = SummarizeParams | AskParams | ExtractParams | CompareParams | Listing
 
 
 class ReportProgress(Protocol):

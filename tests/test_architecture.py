@@ -52,12 +52,12 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports", "mmapp.reviews"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
-    | {"mmapp.exports", "mmapp.reviews"},
+    | {"mmapp.exports", "mmapp.records", "mmapp.reviews"},
     "mmapp.display": PLAIN | {"mmapp.jobs", "mmapp.reviews"},
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
-    | {"mmapp.exports", "mmapp.reviews", "mmapp.calibrations"},
+    | {"mmapp.exports", "mmapp.records", "mmapp.reviews", "mmapp.calibrations"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
     | {"mmapp.checkpoints", "mmapp.calibrations"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}

@@ -1,4 +1,4 @@
-"""`mmapp summarize`, `ask`, `check`, `propose` and `batch`: submit, wait, show."""
+"""`mmapp summarize`, `check`, `propose` and `batch`: submit, wait, show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from mmapp.cli.outputs import BatchChoice, TaskChoice, result_json, write_json
 from mmapp.cli.session import Desk, good_ones, open_desk
 from mmapp.errors import BadInput
 from mmapp.types import (
-    AskParams,
     Batch,
     Job,
     Listing,
@@ -62,7 +61,6 @@ class Unsupported(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     app.command()(summarize)
-    app.command()(ask)
     app.command()(check)
     app.command()(propose)
     app.command()(batch)
@@ -137,24 +135,6 @@ def parse_share(given: str) -> float:
     if not sign or rest or math.isnan(percent):
         raise BadInput(f"--share {given} is no share; write for example --share 5%")
     return percent / 100
-
-
-def ask(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A PDF, image or text", show_default=False)
-    ],
-    question: Annotated[
-        str, typer.Argument(metavar="QUESTION", help="What to ask it", show_default=False)
-    ],
-    password: Password = None,
-    as_json: Json = False,
-) -> int:
-    """Ask a document a question; the answer is quoted from its page, or it is not in there."""
-    with open_desk() as desk:
-        document = desk.add_file(path, password)
-        desk.check_checkpoint()
-        job = desk.jobs.submit(TaskName.ASK, AskParams(document.sha256, question))
-        return show_ended(desk, desk.wait([job.id]), as_json)
 
 
 def check(
@@ -270,7 +250,7 @@ def batch(
     from mmapp.batches import parse_map
 
     name = task_name(task)
-    _check_out(file, out, "--out")
+    check_out(file, out, "--out")
     _check_report(file, report, name, no_wait)
     told = parse_map(mapped or (), name)
     with open_desk() as desk:
@@ -290,10 +270,10 @@ def batch(
         return tell_batch(ended, out)
 
 
-def _check_out(file: Path, out: Path | None, option: str) -> None:
+def check_out(file: Path, out: Path | None, option: str) -> None:
     """Before hours of work, not after."""
     if not file.is_file():
-        raise BadInput(f"{file} is no file; give a CSV, JSONL, XLSX or zip")
+        raise BadInput(f"{file} is no file; give one that exists")
     if out is None:
         return
     if out.is_dir() or not out.absolute().parent.is_dir():
@@ -303,7 +283,7 @@ def _check_out(file: Path, out: Path | None, option: str) -> None:
 
 
 def _check_report(file: Path, report: Path | None, task: TaskName, no_wait: bool) -> None:
-    _check_out(file, report, "--report")
+    check_out(file, report, "--report")
     if report is None:
         return
     if task is not TaskName.CHECK_LISTING:
@@ -396,7 +376,7 @@ def open_jobs_of(desk: Desk, batch_id: str) -> list[str]:
 
 
 def write_batch(desk: Desk, batch_id: str, task: TaskName, out: Path) -> None:
-    with _whole(out) as file:
+    with whole(out) as file:
         write_rows(desk.jobs.batch_rows(batch_id), task, file)
 
 
@@ -407,13 +387,13 @@ def write_batch_report(jobs: Jobs, batch: Batch, out: Path) -> None:
 
     with bar("Comparing photos") as show:
         page = batch_report(batch, jobs, show)
-    with _whole(out) as file:
+    with whole(out) as file:
         file.write(page)
     failures.say(f"report in {out}")
 
 
 @contextlib.contextmanager
-def _whole(out: Path) -> Iterator[TextIO]:
+def whole(out: Path) -> Iterator[TextIO]:
     """The whole file or none: a reader never finds half of it."""
     fresh = out.with_name(f".{out.name}.{os.getpid()}")
     try:

@@ -7,7 +7,16 @@ from mmapp.checkpoints import Checkpoint
 from mmapp.db.repository import Repository
 from mmapp.errors import BadInput, NoText
 from mmapp.jobs.found import found
-from mmapp.types import AskParams, Document, Listing, Params, SummarizeParams, TaskName
+from mmapp.types import (
+    AskParams,
+    CompareParams,
+    Document,
+    ExtractParams,
+    Listing,
+    Params,
+    SummarizeParams,
+    TaskName,
+)
 
 #: Characters that a question may have.
 MOST_QUESTION = 2_000
@@ -35,6 +44,10 @@ def check_params(repository: Repository, task: TaskName, params: Params, max_pho
         return _check_listing(repository, params, max_photos)
     if task is TaskName.ASK and isinstance(params, AskParams):
         return _check_ask(repository, params)
+    if task is TaskName.EXTRACT and isinstance(params, ExtractParams):
+        return _check_extract(repository, params)
+    if task is TaskName.COMPARE and isinstance(params, CompareParams):
+        return _check_compare(repository, params)
     raise BadInput(f"{task} can't be done with {type(params).__name__}")
 
 
@@ -58,6 +71,19 @@ def _check_ask(repository: Repository, params: AskParams) -> str:
         raise BadInput("The question has characters that are no text; write it again")
     name = _readable(repository, params.document).name
     return f"{name}: {question[: records.HEADLINE]}"
+
+
+def _check_extract(repository: Repository, params: ExtractParams) -> str:
+    from mmapp.tasks.extract import check_fields
+
+    check_fields(params.fields)
+    name = _readable(repository, params.document).name
+    return f"{name}: {', '.join(params.fields)}"[: records.HEADLINE] if params.fields else name
+
+
+def _check_compare(repository: Repository, params: CompareParams) -> str:
+    old, new = (_readable(repository, sha256).name for sha256 in (params.old, params.new))
+    return f"{old} → {new}"
 
 
 def _readable(repository: Repository, sha256: str) -> Document:

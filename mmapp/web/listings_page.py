@@ -35,7 +35,7 @@ _ATTRIBUTE = re.compile(r"\s*([^=:：＝]+?)\s*[=:：＝]\s*(.+?)\s*")
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, TaskName.CHECK_LISTING, show_verdict, try_samples)
+    view = JobView(site, [TaskName.CHECK_LISTING], show_verdict, try_samples)
     top(site, "listings")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]):

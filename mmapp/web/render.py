@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from mmapp.api import PAGE_OF
 from mmapp.documents.quotes import shown_box
 from mmapp.exports import QUOTES_OF, quoted_sentences
 from mmapp.types import (
@@ -29,7 +30,7 @@ from mmapp.types import (
 )
 from mmapp.web.words import LANGUAGES, Language, Words
 
-PAGES: tuple[str, ...] = ("documents", "listings", "batch", "results")
+PAGES: tuple[str, ...] = ("documents", "ask", "compare", "listings", "batch", "results")
 #: Most squares of a coverage map; longer documents share a square between neighbouring pages.
 COVERAGE_CELLS = 240
 #: Most pages whose reason for not being read is spelled out.
@@ -187,27 +188,44 @@ def unfinished(say: Words, job: Job, about: str = "") -> str:
     return f'<article class="job" data-status="{job.status.value}">{head}{body}</article>'
 
 
-def record_line(say: Words, job_id: str, record: Mapping[str, Any], *, is_pdf: bool = False) -> str:
-    """What made a result, and the forms in which it can be had; `is_pdf`: also annotated."""
+def record_line(
+    say: Words,
+    job_id: str,
+    record: Mapping[str, Any],
+    *,
+    is_pdf: bool = False,
+    tables: Sequence[str] = (),
+) -> str:
+    """What made a result, and the forms in which it can be had.
+
+    `is_pdf`: also as an annotated PDF; `tables`: also as these tables, by the ends of their names.
+    """
+    forms = [("result.json", "json"), ("result.md", "markdown")]
+    forms += [(f"fields.{table}", table) for table in tables]
+    forms += [("annotated.pdf", "annotated")] if is_pdf else []
+    links = " · ".join(
+        f'<a href="/jobs/{escape(job_id)}/{name}"{"" if name == "result.json" else " download"}>'
+        f"{escape(say(word))}</a>"
+        for name, word in forms
+    )
+    return (
+        f'<p class="record"><span>{escape(say("record"))}</span> '
+        f"{escape(_made_by(say, record))} · {links}</p>"
+    )
+
+
+def _made_by(say: Words, record: Mapping[str, Any]) -> str:
     durations = record.get("durations_s") or {}
-    line = say(
+    seconds = f"{float(durations.get('total', 0.0)):.1f}"
+    if record.get("weights_sha256") == "":
+        return say("record_code", code=record.get("code", "?"), seconds=seconds)
+    return say(
         "record_line",
         checkpoint=record.get("checkpoint", "?"),
         weights=str(record.get("weights_sha256", ""))[:12],
         dtype=record.get("dtype", "?"),
         device=record.get("device", "?"),
-        seconds=f"{float(durations.get('total', 0.0)):.1f}",
-    )
-    annotated = (
-        f' · <a href="/jobs/{escape(job_id)}/annotated.pdf" download>{escape(say("annotated"))}</a>'
-        if is_pdf
-        else ""
-    )
-    return (
-        f'<p class="record"><span>{escape(say("record"))}</span> {escape(line)} · '
-        f'<a href="/jobs/{escape(job_id)}/result.json">{escape(say("json"))}</a> · '
-        f'<a href="/jobs/{escape(job_id)}/result.md" download>{escape(say("markdown"))}</a>'
-        f"{annotated}</p>"
+        seconds=seconds,
     )
 
 
@@ -220,6 +238,11 @@ class ShownDocument:
 
     document: Document
     pages: Mapping[int, Page]
+
+    @property
+    def can_be_marked(self) -> bool:
+        """Whether it can be had as a PDF with its evidence highlighted."""
+        return self.document.media_type is MediaType.PDF and not self.document.encrypted
 
 
 def page_count(say: Words, count: int) -> str:
@@ -242,7 +265,7 @@ def quotes(
     body += support(say, payload.get("support")) + _sections(say, payload, len(payload[key]))
     proved = {proof["page"] for item in sentences for proof in item["evidence"]}
     document = shown.document
-    can_be_marked = document.media_type is MediaType.PDF and not document.encrypted and bool(proved)
+    can_be_marked = shown.can_be_marked and bool(proved)
     about = page_count(say, document.page_count)
     if "probability" in payload:
         about += f" · {say('probability')} {float(payload['probability']):.0%}"
@@ -252,7 +275,9 @@ def quotes(
         f'<div class="two"><section class="summary" aria-label="{escape(say(key))}">'
         f"{body}{hidden_text(say, payload.get('hidden'))}"
         f"{coverage(say, payload['coverage'], proved)}"
-        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}</section>"
+        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}"
+        f'<p><a class="button" href="{escape(url(say.language, "ask", document=document.sha256))}">'
+        f"{escape(say('ask_this'))}</a></p></section>"
         f"{viewer(say, shown, sentences)}</div></article>"
     )
 
@@ -433,8 +458,7 @@ def _cell(
 
 
 def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, Any]]) -> str:
-    """The page beside the summary; `viewer.js` loads pages and draws the marks."""
-    document = shown.document
+    """The page beside the summary, with the evidence of its sentences."""
     marks = [
         {
             "sentence": number,
@@ -445,6 +469,17 @@ def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, An
         for number, item in enumerate(sentences)
         for proof in item["evidence"]
     ]
+    return page_viewer(say, shown, marks)
+
+
+def page_viewer(
+    say: Words, shown: ShownDocument, marks: Sequence[Mapping[str, Any]], side: str = ""
+) -> str:
+    """The pages of a document; `viewer.js` loads them and draws the marks.
+
+    `side`: of two viewers in one article, whose buttons are this one's.
+    """
+    document = shown.document
     first = marks[0]["page"] if marks else 1
     data = {
         "source": f"/pages/{document.sha256}/",
@@ -455,7 +490,7 @@ def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, An
     }
     return (
         f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="{first}" '
-        f'aria-label="{escape(document.name)}"><div class="tools">'
+        f'data-side="{escape(side)}" aria-label="{escape(document.name)}"><div class="tools">'
         f'<button type="button" data-step="-1" aria-label="{escape(say("previous_page"))}">‹'
         "</button>"
         f'<label>{escape(say("page"))} <input type="number" min="1" max="{document.page_count}" '
@@ -484,13 +519,6 @@ def percentages(boxes: Iterable[Sequence[float]], page: Page | None) -> list[lis
 
 # --- lists -----------------------------------------------------------------------------------
 
-#: The page that shows a job of each task.
-PAGE_OF = {
-    TaskName.SUMMARIZE: "documents",
-    TaskName.ASK: "documents",
-    TaskName.CHECK_LISTING: "listings",
-}
-
 
 def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None) -> str:
     """One line for a list; what is no quotation is said in the reader's language."""
@@ -501,7 +529,17 @@ def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None
         return say("headline", verdict=say(payload["verdict"]), score=score)
     if job.task == TaskName.ASK and payload is not None and not payload["found"]:
         return say("not_found")
+    if job.task == TaskName.COMPARE and payload is not None:
+        return change_counts(say, payload["counts"])
     return plain
+
+
+def change_counts(say: Words, counts: Mapping[str, int]) -> str:
+    """How many changes of each kind a comparison has."""
+    told = [
+        say("change_count", count=f"{n:,}", kind=say(f"change_{k}")) for k, n in counts.items() if n
+    ]
+    return say("comma").join(told) or say("no_changes")
 
 
 def job_url(language: Language, job: Job) -> str:

@@ -76,6 +76,53 @@ def test_ask_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_question_to_several_documents_names_the_likeliest(mmapp: Mmapp, files: Path) -> None:
+    paths = [files / "harbour.pdf", files / "zh.txt", "gone.pdf"]
+    run = mmapp("ask", *paths, "How many cranes were there?", "--json")
+    assert run.status == 2
+    assert "gone.pdf does not exist" in run.err
+    names = [one["document"]["name"] for one in run.json["documents"]]
+    assert names == ["harbour.pdf", "zh.txt"]
+    found = {one["job"]: one["probability"] for one in run.json["documents"] if one["found"]}
+    assert run.json["best"] == (max(found, key=found.__getitem__) if found else None)
+    assert run.json["found"] is bool(found)
+    shown = mmapp("ask", *paths[:2], "How many cranes were there?")
+    assert "zh.txt" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
+def test_fields_become_a_table(mmapp: Mmapp, tmp_path: Path) -> None:
+    lease = tmp_path / "lease.txt"
+    lease.write_text("Landlord: Acme Ltd\n\nIt was signed on 5 March 2024.", encoding="utf-8")
+    arguments = ("extract", lease, "--field", "landlord", "--field", "dates")
+    value = mmapp(*arguments, "--json").json
+    told = ["document", "fields", "threshold", "coverage", "hidden"]
+    assert list(value) == ["job", *told, "record"]
+    first = [(one["name"], one["values"][0]["text"]) for one in value["fields"]]
+    assert first == [("landlord", "Acme Ltd"), ("dates", "5 March 2024")]
+    assert mmapp(*arguments, "--out", tmp_path / "table.csv").status == 0
+    rows = lines_of((tmp_path / "table.csv").read_text(encoding="utf-8"))
+    assert (rows[0]["value"], rows[0]["found_by"]) == ("Acme Ltd", "label")
+    assert "found by" in mmapp(*arguments).out.casefold()
+    refused = mmapp(*arguments, "--out", tmp_path / "table.doc")
+    assert (refused.status, ".csv, .xlsx, .json" in refused.err) == (2, True)
+
+
+@pytest.mark.usefixtures("stack")
+def test_versions_are_compared(mmapp: Mmapp, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.txt", tmp_path / "new.txt"
+    old.write_text("The harbour had twelve cranes in 1914.", encoding="utf-8")
+    new.write_text("The harbour had thirteen cranes in 1914.", encoding="utf-8")
+    value = mmapp("compare", old, new, "--json").json
+    told = ["documents", "changes", "counts", "sentences", "coverage", "hidden"]
+    assert list(value) == ["job", *told, "record"]
+    assert value["counts"] == {"changed": 1, "added": 0, "removed": 0, "moved": 0}
+    shown = mmapp("compare", old, new)
+    assert "[-twelve-]" in shown.out
+    assert "{+thirteen+}" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
 def test_check_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
     words = ("--title", "红色的杯子", "--attr", "colour=red", "--description", "A red cup.")
     value = mmapp("check", files / "red.png", *words, "--json").json

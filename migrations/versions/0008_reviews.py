@@ -1,6 +1,6 @@
 """What people said of verdicts
 
-Revision 0010. A new table; earlier versions go on without it.
+Revision 0008. A new table; earlier versions go on without it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
