@@ -1,6 +1,6 @@
 """A moment before which a job is not tried again
 
-Revision 0008. Jobs stored before are tried at once.
+Revision 0007. Jobs stored before are tried at once.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from alembic import op
 
 from mmapp.db.tables import UtcDateTime
 
-revision = "0008"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
