@@ -88,7 +88,8 @@ def test_a_job_leads_to_its_page(client: TestClient, summary: Job, verdict: Job)
 
 def test_a_result_is_the_same_json_as_the_command_lines(client: TestClient, summary: Job) -> None:
     result = client.get(f"/jobs/{summary.id}/result.json").json()
-    assert set(result) == {"job", "document", "summary", "coverage", "hidden", "record"}
+    keys = {"job", "document", "summary", "length", "coverage", "hidden", "record"}
+    assert set(result) == keys
     assert result["record"]["checkpoint"] == "fake"
 
 
