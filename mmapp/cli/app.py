@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmapp import __version__
-from mmapp.cli import doctor, evaluate, failures, jobs, results, roles, tasks
+from mmapp.cli import backup, doctor, evaluate, failures, jobs, prune, results, roles, tasks
 
 app = typer.Typer(
     name="mmapp",
@@ -30,6 +30,8 @@ app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
 app.command()(results.export)
 app.command()(evaluate.evaluate)
+for keep in (backup.backup, backup.restore, prune.prune):
+    app.command()(keep)
 
 
 @app.callback(invoke_without_command=True)

@@ -48,10 +48,14 @@ class Database:
                 yield Repository(immediate)
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[Repository]:
-        """Reads; on SQLite they wait for nobody."""
-        with self._reachable(), self._engine.connect() as connection, connection.begin():
-            yield Repository(connection)
+    def snapshot(self, *, frozen: bool = False) -> Iterator[Repository]:
+        """Reads; on SQLite they wait for nobody. `frozen`: all see the same moment."""
+        with self._reachable(), self._engine.connect() as connection:
+            if frozen and connection.dialect.name != "sqlite":
+                # SQLite's transactions are so anyway, and know no such level by name.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield Repository(connection)
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:

@@ -10,10 +10,12 @@ from sqlalchemy import Connection
 
 from mmapp.db.attempts import StoredAttempts
 from mmapp.db.batches import StoredBatches
+from mmapp.db.copying import StoredTables
 from mmapp.db.documents import StoredDocuments
 from mmapp.db.jobs import StoredJobs
 from mmapp.db.messages import StoredMessages
 from mmapp.db.results import StoredResults
+from mmapp.db.retention import StoredRetention
 from mmapp.db.transaction import Transaction
 from mmapp.db.workers import StoredWorkers
 
@@ -31,3 +33,5 @@ class Repository:
         self.results = StoredResults(transaction)
         self.batches = StoredBatches(transaction)
         self.workers = StoredWorkers(transaction)
+        self.tables = StoredTables(transaction)
+        self.retention = StoredRetention(transaction)

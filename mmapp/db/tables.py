@@ -180,6 +180,7 @@ jobs = Table(
     Index("ix_jobs_status_priority", "status", "priority", "id"),
     Index("ix_jobs_run_key", "run_key"),
     Index("ix_jobs_follows", "follows"),
+    Index("ix_jobs_result_of", "result_of"),
     Index("ix_jobs_worker", "worker"),
     Index("ix_jobs_batch_id_batch_row", "batch_id", "batch_row"),
     Index("ix_jobs_created_at", "created_at"),
@@ -214,6 +215,7 @@ batch_rows = Table(
     #: Why the row could not become a job.
     Column("error", Text, nullable=False),
     CheckConstraint("(job_id IS NULL) = (error <> '')", name="job_or_error"),
+    Index("ix_batch_rows_job_id", "job_id"),
 )
 
 workers = Table(
