@@ -14,7 +14,7 @@ import itertools
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from typing import Any, TextIO
@@ -29,11 +29,11 @@ from fastapi.responses import (
 )
 
 from mmapp import __version__, exports
-from mmapp.batches import harmless, write_results
+from mmapp.batches import fields_workbook, harmless, write_fields, write_results
 from mmapp.batches.report import batch_report
 from mmapp.config import REPOSITORY
 from mmapp.documents.quotes import page_text
-from mmapp.errors import BadInput, MmappError, NotFound
+from mmapp.errors import BadInput, MmappError, NotFound, NotPossible
 from mmapp.jobs import Jobs, ResultRow
 from mmapp.types import Page, Result, Status, TaskName
 
@@ -41,6 +41,8 @@ from mmapp.types import Page, Result, Status, TaskName
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 SOURCE_FOLDERS = ("mmapp", "workers", "model", "migrations", "docker", "tests")
 SOURCE_SUFFIXES = {".py", ".toml", ".css", ".js", ".ini", ".mako", ".md", ".txt", ".yml", ".yaml"}
+
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 EXPORT_COLUMNS = (
     "job",
@@ -64,8 +66,14 @@ def add_routes(app: FastAPI, jobs: Jobs) -> None:
     app.add_exception_handler(MmappError, _problem)
 
 
-def page_of(task: TaskName) -> str:
-    return "listings" if task == TaskName.CHECK_LISTING else "documents"
+#: The page that shows a job of each task.
+PAGE_OF = {
+    TaskName.SUMMARIZE: "documents",
+    TaskName.ASK: "ask",
+    TaskName.EXTRACT: "ask",
+    TaskName.COMPARE: "compare",
+    TaskName.CHECK_LISTING: "listings",
+}
 
 
 async def _problem(_request: Request, problem: Exception) -> Response:
@@ -137,7 +145,7 @@ def _downloads(jobs: Jobs) -> APIRouter:
     @router.get("/jobs/{job_id}")
     def job(job_id: str) -> Response:
         found = jobs.get(job_id)
-        return RedirectResponse(f"/{page_of(found.task)}?job={found.id}", status_code=302)
+        return RedirectResponse(f"/{PAGE_OF[found.task]}?job={found.id}", status_code=302)
 
     @router.get("/jobs/{job_id}/result.json")
     def result(job_id: str) -> Response:
@@ -147,6 +155,15 @@ def _downloads(jobs: Jobs) -> APIRouter:
     def result_as_markdown(job_id: str) -> Response:
         text = exports.markdown(jobs.get(job_id), jobs.result(job_id))
         return _download(text.encode(), f"{job_id}.md", "text/markdown; charset=utf-8")
+
+    @router.get("/jobs/{job_id}/fields.csv")
+    def fields_as_csv(job_id: str) -> Response:
+        payload = _fields(jobs, job_id)
+        return _csv(f"{job_id}.csv", lambda out: write_fields(payload, out))
+
+    @router.get("/jobs/{job_id}/fields.xlsx")
+    def fields_as_workbook(job_id: str) -> Response:
+        return _download(fields_workbook(_fields(jobs, job_id)), f"{job_id}.xlsx", WORKBOOK)
 
     @router.get("/jobs/{job_id}/annotated.pdf")
     def annotated(job_id: str) -> Response:
@@ -183,6 +200,14 @@ def _downloads(jobs: Jobs) -> APIRouter:
         return Response(_source_archive(), media_type="application/gzip", headers=disposition)
 
     return router
+
+
+def _fields(jobs: Jobs, job_id: str) -> Mapping[str, Any]:
+    """The payload of an extraction; refuses jobs that made no table."""
+    result = jobs.result(job_id)
+    if result.task is not TaskName.EXTRACT:
+        raise NotPossible(f"Job {job_id} extracted no fields; export it as Markdown or JSON")
+    return result.payload
 
 
 def _download(data: bytes, name: str, media_type: str) -> Response:

@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         3_000_000_000, description="Most memory to recognise one page, bytes", gt=0
     )
     ocr_pages: int = Field(1_000, description="Most pages of a document that are recognised", ge=0)
+    threshold: float = Field(
+        0.0,
+        description="P(agree) that a listing's verdict needs, 0.5 to 1; 0: as the checkpoint says",
+        ge=0,
+        lt=1,
+    )
     max_photos: int = Field(12, description="Most photos of one listing")
     max_upload_files: int = Field(50, description="Most files in one upload")
     max_batch_files: int = Field(200_000, description="Most files in one zip of a batch")

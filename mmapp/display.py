@@ -82,6 +82,14 @@ MISSING = {
 }
 #: Hidden passages that are shown.
 MOST_HIDDEN = 5
+#: Changes that are shown one by one.
+MOST_CHANGES = 40
+CHANGE_STYLE = {
+    "added": "bold green",
+    "removed": "bold red",
+    "changed": "bold yellow",
+    "moved": "bold cyan",
+}
 VERDICT_STYLE = {"consistent": "bold green", "inconsistent": "bold red", "uncertain": "bold yellow"}
 CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
@@ -146,6 +154,117 @@ def answer_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
     if payload["found"]:
         found = Group(*(_sentence(answer) for answer in payload["answer"]))
     return _of_document(job, payload, found, f"  P(answered) {payload['probability']:.2f}")
+
+
+def answers_view(
+    question: str, answers: Sequence[tuple[Job, Result]], best: Result | None, url: str = ""
+) -> RenderableType:
+    """One question to several documents: the likeliest answer, then what each of them says."""
+    parts: list[RenderableType] = [Text(clean(question), "bold")]
+    if best is None:
+        parts.append(Padding(Text("Not in these documents.", "bold yellow"), (1, 0, 1, 1)))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("Document", "Answer", "P", "Job"):
+        table.add_column(column, overflow="fold", justify="right" if column == "P" else "left")
+    # The likeliest first; those that do not answer last.
+    ranked = sorted(answers, key=lambda one: -one[1].payload["probability"])
+    for job, result in sorted(ranked, key=lambda one: not one[1].payload["found"]):
+        payload = result.payload
+        said: RenderableType = Text("not in this document", "yellow")
+        if payload["found"]:
+            said = Group(*(_sentence(answer) for answer in payload["answer"]))
+        name = Text(clean(payload["document"]["name"]), "bold" if result is best else "")
+        table.add_row(name, said, f"{payload['probability']:.2f}", Text(job.id, "dim"))
+    parts.append(Padding(table, (0, 0, 0, 1)))
+    for _, result in answers:
+        name = Text(f"{clean(result.payload['document']['name'])}: ", "dim")
+        line = name.append_text(coverage_line(result.payload["coverage"]))
+        parts += [Padding(line, (0, 0, 0, 2)), *hidden_lines(result.payload.get("hidden"))]
+    if best is not None and url:
+        parts.append(Padding(Text(f"{url}/jobs/{best.job_id}", "cyan"), (0, 0, 1, 2)))
+    return Group(*parts)
+
+
+def fields_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("Field", "Value", "Found by", "P", "Page"):
+        table.add_column(column, overflow="fold", justify="right" if column == "P" else "left")
+    for field in payload["fields"]:
+        name: RenderableType = Text(clean(field["name"]), "bold")
+        if not field["values"]:
+            table.add_row(name, Text("not in this document", "yellow"), "", "", "")
+        for value in field["values"]:
+            table.add_row(name, *_value_cells(value))
+            name = ""
+        more = field["found"] - len(field["values"])
+        if more > 0:
+            table.add_row("", Text(f"and {more:,} more", "yellow"), "", "", "")
+    return _of_document(job, payload, table)
+
+
+def _value_cells(value: Mapping[str, Any]) -> tuple[RenderableType, ...]:
+    text = Text(clean(value["text"]))
+    if value["label"]:
+        text.append(f"  {clean(value['label'])}", "dim")
+    if value["normal"] not in ("", value["text"]):
+        text.append(f"  = {clean(value['normal'])}", "dim")
+    if not value["supported"]:
+        text.append("  not proved", "bold yellow")
+    pages = list(dict.fromkeys(one["page"] for one in value["evidence"]))
+    named = ", ".join(str(page) for page in pages[:MOST_PAGES])
+    places = Text(f"p. {named}{' …' if len(pages) > MOST_PAGES else ''}", "green")
+    likely = "" if value["probability"] is None else f"{value['probability']:.2f}"
+    return text, Text(value["found_by"], "dim"), likely, places
+
+
+def changes_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    counts = [f"{count:,} {kind}" for kind, count in payload["counts"].items() if count]
+    changes = payload["changes"]
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (clean(job.label), "bold"), (f"  {', '.join(counts) or 'no changes'}", "bold yellow")
+        )
+    ]
+    parts += [Padding(_change(change), (1, 0, 0, 2)) for change in changes[:MOST_CHANGES]]
+    if len(changes) > MOST_CHANGES:
+        more = sum(payload["counts"].values()) - MOST_CHANGES
+        parts.append(Padding(Text(f"and {more:,} more; see --json", "yellow"), (1, 0, 0, 2)))
+    parts.append(Text(""))
+    for side in ("old", "new"):
+        line = Text(f"{clean(payload['documents'][side]['name'])}: ", "dim")
+        parts.append(
+            Padding(line.append_text(coverage_line(payload["coverage"][side])), (0, 0, 0, 2))
+        )
+        parts += hidden_lines(payload["hidden"][side])
+    return Group(*parts)
+
+
+def _change(change: Mapping[str, Any]) -> Text:
+    """What was, and what is, with the words that differ."""
+    line = Text(change["kind"], CHANGE_STYLE[change["kind"]])
+    for name, sign, style in (("old", "−", "red"), ("new", "+", "green")):
+        side = change[name]
+        if side is None:
+            continue
+        pages = ", ".join(str(page) for page in dict.fromkeys(e["page"] for e in side["evidence"]))
+        line.append(f"\n{sign} p. {pages}  ", style)
+        if name == "new" and change["kind"] == "moved" and not side["differs"]:
+            line.append("the same words", "dim")
+            continue
+        done = 0
+        for one in side["differs"]:
+            line.append(_words(side["text"][done : one["start"]]))
+            # As wdiff writes it, so that a pipe without colours shows it too.
+            words = _words(side["text"][one["start"] : one["end"]])
+            line.append(f"[-{words}-]" if name == "old" else f"{{+{words}+}}", f"bold {style}")
+            done = one["end"]
+        line.append(_words(side["text"][done:]))
+    return line
+
+
+def _words(text: str) -> str:
+    """A part of a foreign text, with the blanks at its ends."""
+    return text.translate(CONTROLS)
 
 
 def _of_document(
@@ -230,6 +349,16 @@ def hidden_lines(hidden: Mapping[str, Any] | None) -> list[RenderableType]:
 
 
 def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = []
+    if payload["claims"]:
+        parts += _checked(job, payload)
+    if payload.get("proposal"):
+        parts += _proposed(payload)
+    return Group(*parts)
+
+
+def _checked(job: Job, payload: Mapping[str, Any]) -> list[RenderableType]:
+    """The verdict, and each claim."""
     verdict = str(payload["verdict"])
     title = Text.assemble(
         (clean(job.label), "bold"),
@@ -245,24 +374,75 @@ def verdict_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
     table.add_column("Seen in", overflow="fold")
     for claim in payload["claims"]:
         words, style = LABELS[Label(claim["label"])]
+        is_asked = claim.get("visible", True)
         table.add_row(
-            Text(clean(claim["text"])),
-            Text(clean(claim["attribute"] or ""), "dim"),
-            Text(words, style),
-            f"{claim['probability']:.2f}",
+            Text(("· " if claim.get("detail") else "") + clean(claim["text"])),
+            Text(_about(claim), "dim"),
+            Text(words, style) if is_asked else Text("no photo shows it", "dim"),
+            f"{claim['probability']:.2f}" if is_asked else "–",
             Text(_places(claim["evidence"]), "dim"),
         )
-    parts: list[RenderableType] = [title, Padding(table, (0, 0, 0, 2))]
+    parts: list[RenderableType] = [title, *_reasons(payload), Padding(table, (0, 0, 0, 2))]
     if payload.get("unchecked"):
         rest = "; ".join(clean(claim["text"]) for claim in payload["unchecked"])
         parts.append(Padding(Text(f"Not checked: {rest}", "yellow"), (0, 0, 0, 2)))
-    return Group(*parts)
+    return parts
+
+
+def _proposed(payload: Mapping[str, Any]) -> list[RenderableType]:
+    """The words chosen for the photos, how sure each is, and what to change."""
+    lines: list[Text] = [Text("Proposed", "bold")]
+    for choice in payload["proposal"]["choices"]:
+        words = f"{choice['en']} · {choice['zh']}"
+        if not choice["proposed"]:
+            closest = ", ".join(f"{one['en']} {one['zh']}" for one in choice["closest"])
+            words = f"not sure enough to propose; closest: {closest}"
+        known = (
+            f"  {choice['share']:.0%} of {choice['known']} known names,"
+            f" P(supported) {choice['probability']:.2f}"
+        )
+        style = "" if choice["proposed"] else "dim"
+        lines.append(Text.assemble(f"  {choice['kind']}: ", (words, style), (known, "dim")))
+    for language in ("en", "zh"):
+        if title := payload["proposal"][language]["title"]:
+            described = payload["proposal"][language]["description"]
+            lines.append(Text.assemble("  ", (title, "bold"), "  ", described))
+    changes = payload["correction"]["changes"]
+    if changes:
+        lines.append(Text("Corrected", "bold"))
+        for change in changes:
+            words = f"  {clean(change['attribute'])}: {clean(change['old'])} → {change['new']}"
+            sure = f"  P(refuted) {change['refuted']:.2f}, P({change['new']}) {change['share']:.2f}"
+            lines.append(Text.assemble(words, (sure, "dim")))
+        lines.append(Text(f"  {clean(payload['correction']['title'])}", "bold"))
+    return list(lines)
+
+
+def _about(claim: Mapping[str, Any]) -> str:
+    """The name that the listing gives, and what kind of thing it is."""
+    name, kind = clean(claim["attribute"] or ""), claim.get("kind", "other")
+    return name if kind in ("other", name) else f"{name} ({kind})"
+
+
+def _reasons(payload: Mapping[str, Any]) -> list[RenderableType]:
+    """What the verdict rests on: the claim and the photo that decided, and the rule."""
+    reasons = []
+    if decided := payload.get("decided_by"):
+        where = f" on photo {decided['image']}" if decided["image"] else ""
+        claim = clean(payload["claims"][decided["claim"]]["text"])
+        reasons.append(f"Decided by “{claim}”{where}.")
+    if rule := payload.get("rule"):
+        reasons.append(f"Consistent from {rule['consistent']:.2f}, inconsistent to")
+        reasons.append(f"{rule['inconsistent']:.2f}.")
+    return [Padding(Text(" ".join(reasons), "dim"), (0, 0, 0, 2))] if reasons else []
 
 
 #: How a result of each task is shown.
 VIEWS = {
     TaskName.SUMMARIZE: summary_view,
     TaskName.ASK: answer_view,
+    TaskName.EXTRACT: fields_view,
+    TaskName.COMPARE: changes_view,
     TaskName.CHECK_LISTING: verdict_view,
 }
 

@@ -7,17 +7,64 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 from mmapp import __version__
-from mmapp.types import AskParams, Engine, Job, Listing, Params, SummarizeParams, TaskName
+from mmapp.types import (
+    AskParams,
+    CompareParams,
+    ExtractParams,
+    Job,
+    Listing,
+    Params,
+    Result,
+    SummarizeParams,
+    TaskName,
+)
 
 #: Longest headline of a list, in characters.
 HEADLINE = 200
 #: The headline of a question that the document does not answer.
 NOT_FOUND = "not in this document"
+#: Tasks that ask no model: their results depend on no checkpoint and no prompt.
+WITHOUT_MODEL = frozenset({TaskName.COMPARE})
+
+
+class Maker(Protocol):
+    """What a result depends on beside its input: a checkpoint or an engine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weights_sha256(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def profile(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The maker of results without a model."""
+
+    name: str = "no model, code alone"
+    weights_sha256: str = ""
+    dtype: str = ""
+    device: str = "cpu"
+    profile: Mapping[str, Any] = field(default_factory=dict)
+
+
+def maker(task: TaskName, engine: Maker) -> Maker:
+    """The engine, or code where the task asks no model."""
+    return Code() if task in WITHOUT_MODEL else engine
 
 
 def run_key(
@@ -48,21 +95,55 @@ def params_from_json(task: TaskName, stored: Mapping[str, Any]) -> Params:
         return SummarizeParams(**stored)
     if task is TaskName.ASK:
         return AskParams(**stored)
+    if task is TaskName.EXTRACT:
+        return ExtractParams(stored["document"], tuple(stored["fields"]))
+    if task is TaskName.COMPARE:
+        return CompareParams(**stored)
     return Listing(**{**stored, "photos": tuple(stored["photos"])})
 
 
 def document_hashes(params: Params) -> tuple[str, ...]:
-    return params.photos if isinstance(params, Listing) else (params.document,)
+    if isinstance(params, Listing):
+        return params.photos
+    if isinstance(params, CompareParams):
+        return (params.old, params.new)
+    return (params.document,)
 
 
 def headline(task: TaskName, payload: Mapping[str, Any]) -> str:
     """One line for a list of results."""
+    if "proposal" in payload and not payload["claims"]:
+        return str(payload["proposal"]["en"]["title"])
     if task is TaskName.CHECK_LISTING:
         return f"{payload['verdict']} {payload['score']:.2f}"
+    if task is TaskName.EXTRACT:
+        return _fields_headline(payload)
+    if task is TaskName.COMPARE:
+        return changes_headline(payload["counts"])
     if task is TaskName.ASK and not payload["found"]:
         return NOT_FOUND
     quoted = payload["answer" if task is TaskName.ASK else "summary"]
     return plain(" ".join(" ".join(one["text"] for one in quoted).split()))[:HEADLINE]
+
+
+def _fields_headline(payload: Mapping[str, Any]) -> str:
+    """The first value of each field."""
+    firsts = (
+        f"{one['name']}: {one['values'][0]['text']}" for one in payload["fields"] if one["values"]
+    )
+    return plain(" ".join("; ".join(firsts).split()))[:HEADLINE] or NOT_FOUND
+
+
+def likeliest(answers: Iterable[Result]) -> Result | None:
+    """Of the answers of several documents to one question the likeliest; None: none has one."""
+    found = [answer for answer in answers if answer.payload["found"]]
+    return max(found, key=lambda answer: float(answer.payload["probability"]), default=None)
+
+
+def changes_headline(counts: Mapping[str, int]) -> str:
+    """How many changes of each kind."""
+    told = [f"{count:,} {kind}" for kind, count in counts.items() if count]
+    return ", ".join(told) or "no changes"
 
 
 def words(payload: Mapping[str, Any]) -> str:
@@ -88,7 +169,7 @@ def plain(text: str) -> str:
 
 def record(
     job: Job,
-    engine: Engine,
+    engine: Maker,
     worker: str,
     usage: Mapping[str, Any],
     durations_s: Mapping[str, float],

@@ -1,4 +1,4 @@
-"""The samples that come with the project: two documents and two listings.
+"""The samples that come with the project: documents, two versions of a lease, and listings.
 
 Their manifest is `samples/samples.json`; sources and licences stand beside it. Refused: a manifest
 that is missing or names a file that is. Called by `cli` (demo, up) and `web` ("try a sample").
@@ -23,6 +23,15 @@ class SampleDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleVersions:
+    """An earlier and a later version of a document."""
+
+    old: Path
+    new: Path
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class SampleListing:
     photos: tuple[Path, ...]
     title: str
@@ -33,6 +42,7 @@ class SampleListing:
 @dataclass(frozen=True, slots=True)
 class Samples:
     documents: tuple[SampleDocument, ...]
+    versions: tuple[SampleVersions, ...]
     #: The first agrees with its photos, the second does not.
     listings: tuple[SampleListing, ...]
     #: A table of listings for a batch.
@@ -59,7 +69,13 @@ def load(folder: Path = FOLDER) -> Samples:
         )
         for entry in manifest["listings"]
     )
-    return Samples(documents, listings, _present(folder / manifest["batch"]))
+    versions = tuple(
+        SampleVersions(
+            _present(folder / entry["old"]), _present(folder / entry["new"]), entry["title"]
+        )
+        for entry in manifest["versions"]
+    )
+    return Samples(documents, versions, listings, _present(folder / manifest["batch"]))
 
 
 def _present(path: Path) -> Path:

@@ -173,6 +173,11 @@ class Listing:
     title: str
     description: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    #: P(photos and words agree) that the verdict `consistent` needs, 0.5 or more; `inconsistent`
+    #: needs 1 minus it at most. None: as the checkpoint's calibration says.
+    threshold: float | None = None
+    #: Whether words are proposed from the photos as well.
+    propose: bool = False
 
 
 class Label(StrEnum):
@@ -187,6 +192,8 @@ class TaskName(StrEnum):
     SUMMARIZE = "summarize"
     CHECK_LISTING = "check_listing"
     ASK = "ask"
+    EXTRACT = "extract"
+    COMPARE = "compare"
 
 
 class Status(StrEnum):
@@ -310,8 +317,23 @@ class AskParams:
     question: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractParams:
+    document: str
+    #: Names as a person wrote them; none: those that every document may have.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompareParams:
+    """Two versions of a document, by their hashes."""
+
+    old: str
+    new: str
+
+
 #: What a task is given, beside its inputs.
-Params = SummarizeParams | AskParams | Listing
+Params = SummarizeParams | AskParams | ExtractParams | CompareParams | Listing
 
 
 class ReportProgress(Protocol):

@@ -4,7 +4,7 @@ CPUs without bfloat16 units multiply bfloat16 matrices several times slower than
 where the weights are input-major, as experts are, a hundred times. There, weights are widened to
 float32 in slices of a bounded size just before they are used; sums are float32 in either way.
 Training, GPUs and CPUs with such units take the plain product. Called by `layers`, `moe`,
-`attention` and `transformer`.
+`attention`, `transformer` and `vision`.
 
 Letters: D inputs, F outputs, m rows, _x any leading dimensions.
 """
@@ -52,6 +52,16 @@ class Linear(nn.Linear):
 
     def forward(self, x_xD: Tensor) -> Tensor:
         return linear(x_xD, self.weight)
+
+
+class BiasedLinear(nn.Linear):
+    """`nn.Linear`, or without bias the same as `Linear`."""
+
+    def forward(self, x_xD: Tensor) -> Tensor:
+        if not is_slow(x_xD):
+            return super().forward(x_xD)
+        y_xF = linear(x_xD, self.weight)
+        return y_xF if self.bias is None else y_xF + self.bias
 
 
 def linear(x_xD: Tensor, weight_FD: Tensor) -> Tensor:

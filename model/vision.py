@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import VisionConfig
+from model.products import BiasedLinear
 from model.rope import grid_rotations, rotate
 
 NORM_EPS = 1e-5  # config key norm_eps
@@ -24,7 +25,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.config = config
         width, patches = config.hidden_size, config.patches_per_side**2
-        self.patch_embedding = nn.Linear(3 * config.patch_size**2, width, bias=False)
+        self.patch_embedding = BiasedLinear(3 * config.patch_size**2, width, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.position_embedding = nn.Parameter(torch.empty(patches + 1, width))
         self.norm_before = nn.LayerNorm(width, NORM_EPS)
@@ -63,8 +64,8 @@ class VisionAdapter(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         width = config.projector_output_dim
-        self.first = nn.Linear(config.intermediate_size, width, bias=False)
-        self.second = nn.Linear(width, width, bias=False)
+        self.first = BiasedLinear(config.intermediate_size, width, bias=False)
+        self.second = BiasedLinear(width, width, bias=False)
 
     def forward(self, x_NVQ: Tensor) -> Tensor:
         return functional.gelu(self.second(functional.gelu(self.first(x_NVQ))))
@@ -76,8 +77,8 @@ class VisionBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(config.hidden_size, NORM_EPS)
         self.attention = VisionAttention(config)
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, NORM_EPS)
-        self.up = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.down = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.up = BiasedLinear(config.hidden_size, config.intermediate_size)
+        self.down = BiasedLinear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x_NPD: Tensor, rotation_PR: Tensor) -> Tensor:
         x_NPD = x_NPD + self.attention(self.attention_norm(x_NPD), rotation_PR)
@@ -93,8 +94,8 @@ class VisionAttention(nn.Module):
         super().__init__()
         self.heads = config.num_attention_heads
         width = config.hidden_size
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
-        self.value, self.output = nn.Linear(width, width), nn.Linear(width, width)
+        self.query, self.key = BiasedLinear(width, width), BiasedLinear(width, width)
+        self.value, self.output = BiasedLinear(width, width), BiasedLinear(width, width)
 
     def forward(self, x_NPD: Tensor, rotation_PR: Tensor) -> Tensor:
         q, k, v = (

@@ -47,12 +47,12 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
-    | {"mmapp.exports"},
+    | {"mmapp.exports", "mmapp.records"},
     "mmapp.display": PLAIN | {"mmapp.jobs"},
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
-    | {"mmapp.exports"},
+    | {"mmapp.exports", "mmapp.records"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
     | {"mmapp.checkpoints"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}

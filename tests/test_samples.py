@@ -48,6 +48,16 @@ def test_the_batch_names_photos_that_are_there_and_what_is_right() -> None:
     assert any(row["title"] == "香蕉" for row in rows)
 
 
+def test_the_versions_of_the_lease_differ_alike_in_both_languages() -> None:
+    english, chinese = load().versions
+    assert english.title in english.old.read_text(encoding="utf-8")
+    assert chinese.title in chinese.new.read_text(encoding="utf-8")
+    for pair in (english, chinese):
+        old, new = (path.read_text(encoding="utf-8") for path in (pair.old, pair.new))
+        assert len(old.splitlines()) == len(new.splitlines())
+        assert old != new
+
+
 def test_the_licence_of_every_file_is_named() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     files = [path for path in FOLDER.rglob("*") if path.suffix in (".pdf", ".jpg")]

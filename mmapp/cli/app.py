@@ -14,7 +14,18 @@ from typing import Annotated
 import typer
 
 from mmapp import __version__
-from mmapp.cli import backup, doctor, evaluate, failures, jobs, prune, results, roles, tasks
+from mmapp.cli import (
+    backup,
+    doctor,
+    documents,
+    evaluate,
+    failures,
+    jobs,
+    prune,
+    results,
+    roles,
+    tasks,
+)
 
 app = typer.Typer(
     name="mmapp",
@@ -26,6 +37,7 @@ app = typer.Typer(
 roles.add_to(app)
 app.command()(doctor.doctor)
 tasks.add_to(app)
+documents.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
 app.command()(results.export)

@@ -22,6 +22,8 @@ class TaskChoice(StrEnum):
     CHECK = "check"
     SUMMARIZE = "summarize"
     ASK = "ask"
+    EXTRACT = "extract"
+    COMPARE = "compare"
 
 
 class BatchChoice(StrEnum):
@@ -37,7 +39,7 @@ def write_json(value: Any) -> None:
 
 
 def result_json(result: Result) -> dict[str, Any]:
-    """`summarize --json`, `ask --json` and `check --json`."""
+    """A result as its verb writes it with `--json`."""
     return {"job": result.job_id, **result.payload, "record": dict(result.record)}
 
 

@@ -1,4 +1,4 @@
-"""`mmapp summarize`, `ask`, `check` and `batch`: submit, wait, show."""
+"""`mmapp summarize`, `check`, `propose` and `batch`: submit, wait, show."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,6 @@ from mmapp.cli.outputs import BatchChoice, TaskChoice, result_json, write_json
 from mmapp.cli.session import Desk, good_ones, open_desk
 from mmapp.errors import BadInput
 from mmapp.types import (
-    AskParams,
     Batch,
     Job,
     Listing,
@@ -40,6 +40,15 @@ Password = Annotated[str | None, typer.Option(help="Opens encrypted PDFs; it is 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to stdout")]
 
 
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="P(agree) that a verdict needs, 0.5 to below 1; default: the setting, else the"
+        " checkpoint's"
+    ),
+]
+
+
 class Mode(StrEnum):
     GROUNDED = "grounded"
     ABSTRACTIVE = "abstractive"
@@ -52,8 +61,8 @@ class Unsupported(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     app.command()(summarize)
-    app.command()(ask)
     app.command()(check)
+    app.command()(propose)
     app.command()(batch)
 
 
@@ -128,24 +137,6 @@ def parse_share(given: str) -> float:
     return percent / 100
 
 
-def ask(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A PDF, image or text", show_default=False)
-    ],
-    question: Annotated[
-        str, typer.Argument(metavar="QUESTION", help="What to ask it", show_default=False)
-    ],
-    password: Password = None,
-    as_json: Json = False,
-) -> int:
-    """Ask a document a question; the answer is quoted from its page, or it is not in there."""
-    with open_desk() as desk:
-        document = desk.add_file(path, password)
-        desk.check_checkpoint()
-        job = desk.jobs.submit(TaskName.ASK, AskParams(document.sha256, question))
-        return show_ended(desk, desk.wait([job.id]), as_json)
-
-
 def check(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="The photos", show_default=False)
@@ -158,17 +149,37 @@ def check(
             metavar="NAME=VALUE", help="An attribute, like colour=red; any number of them"
         ),
     ] = None,
+    threshold: Threshold = None,
+    propose: Annotated[
+        bool,
+        typer.Option("--propose", help="Propose words too, and what to correct in refuted ones"),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Check the claims of a product listing against its photos."""
     attributes = parse_attributes(attr or ())
+    listing = Listing((), title, description, attributes, threshold, propose)
+    return _check_photos(images, listing, as_json)
+
+
+def propose(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="The photos", show_default=False)
+    ],
+    as_json: Json = False,
+) -> int:
+    """Propose a title, a description and attributes for photos, chosen among known names."""
+    return _check_photos(images, Listing((), "", propose=True), as_json)
+
+
+def _check_photos(images: Sequence[Path], words: Listing, as_json: bool) -> int:
+    """The photos with the words of a listing, checked."""
     with open_desk() as desk:
         added, status = good_ones(images, desk.add_file)
         if status:
             return status
         desk.check_checkpoint()
-        photos = tuple(document.sha256 for document in added)
-        listing = Listing(photos, title, description, attributes)
+        listing = replace(words, photos=tuple(document.sha256 for document in added))
         job = desk.jobs.submit(TaskName.CHECK_LISTING, listing)
         return show_ended(desk, desk.wait([job.id]), as_json)
 
@@ -229,6 +240,7 @@ def batch(
     report: Annotated[
         Path | None, typer.Option(help="HTML file for a report on a batch of listings")
     ] = None,
+    threshold: Threshold = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Submit, print the batch's id, and leave")
     ] = False,
@@ -238,15 +250,15 @@ def batch(
     from mmapp.batches import parse_map
 
     name = task_name(task)
-    _check_out(file, out, "--out")
+    check_out(file, out, "--out")
     _check_report(file, report, name, no_wait)
     told = parse_map(mapped or (), name)
     with open_desk() as desk:
         desk.check_checkpoint()
         _tell_columns(desk, file, name, told)
         if no_wait:
-            return _leave(desk, _submit_batch(desk, file, name, told), as_json)
-        ended = _do_batch(desk, file, name, told)
+            return _leave(desk, _submit_batch(desk, file, name, told, threshold), as_json)
+        ended = _do_batch(desk, file, name, told, threshold)
         if out is not None:
             write_batch(desk, ended.id, name, out)
         if report is not None:
@@ -258,10 +270,10 @@ def batch(
         return tell_batch(ended, out)
 
 
-def _check_out(file: Path, out: Path | None, option: str) -> None:
+def check_out(file: Path, out: Path | None, option: str) -> None:
     """Before hours of work, not after."""
     if not file.is_file():
-        raise BadInput(f"{file} is no file; give a CSV, JSONL, XLSX or zip")
+        raise BadInput(f"{file} is no file; give one that exists")
     if out is None:
         return
     if out.is_dir() or not out.absolute().parent.is_dir():
@@ -271,7 +283,7 @@ def _check_out(file: Path, out: Path | None, option: str) -> None:
 
 
 def _check_report(file: Path, report: Path | None, task: TaskName, no_wait: bool) -> None:
-    _check_out(file, report, "--report")
+    check_out(file, report, "--report")
     if report is None:
         return
     if task is not TaskName.CHECK_LISTING:
@@ -294,13 +306,19 @@ def _tell_columns(
         failures.say(f"columns: {columns.in_words()}; if one is wrong, say which with --map")
 
 
-def _do_batch(desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]) -> Batch:
+def _do_batch(
+    desk: Desk,
+    file: Path,
+    task: TaskName,
+    told: Mapping[str, Sequence[str]],
+    threshold: float | None,
+) -> Batch:
     """The first rows are worked on while the last are read."""
     from mmapp.display import follow_batch
 
     began = datetime.now(UTC)
     with desk.served(lambda: _left_open(desk, file.name, began)):
-        return follow_batch(desk.jobs, _submit_batch(desk, file, task, told).id)
+        return follow_batch(desk.jobs, _submit_batch(desk, file, task, told, threshold).id)
 
 
 def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
@@ -314,7 +332,11 @@ def _left_open(desk: Desk, name: str, began: datetime) -> list[str]:
 
 
 def _submit_batch(
-    desk: Desk, file: Path, task: TaskName, told: Mapping[str, Sequence[str]]
+    desk: Desk,
+    file: Path,
+    task: TaskName,
+    told: Mapping[str, Sequence[str]],
+    threshold: float | None,
 ) -> Batch:
     from mmapp.batches import read_batch
     from mmapp.display import counting
@@ -326,6 +348,8 @@ def _submit_batch(
         def rows() -> Iterator[BatchRow]:
             for number, row in enumerate(table, 1):
                 tell(number)
+                if isinstance(row.params, Listing):
+                    row = replace(row, params=replace(row.params, threshold=threshold))
                 yield row
 
         return desk.jobs.submit_batch(file.name, task, rows())
@@ -352,7 +376,7 @@ def open_jobs_of(desk: Desk, batch_id: str) -> list[str]:
 
 
 def write_batch(desk: Desk, batch_id: str, task: TaskName, out: Path) -> None:
-    with _whole(out) as file:
+    with whole(out) as file:
         write_rows(desk.jobs.batch_rows(batch_id), task, file)
 
 
@@ -363,13 +387,13 @@ def write_batch_report(jobs: Jobs, batch: Batch, out: Path) -> None:
 
     with bar("Comparing photos") as show:
         page = batch_report(batch, jobs, show)
-    with _whole(out) as file:
+    with whole(out) as file:
         file.write(page)
     failures.say(f"report in {out}")
 
 
 @contextlib.contextmanager
-def _whole(out: Path) -> Iterator[TextIO]:
+def whole(out: Path) -> Iterator[TextIO]:
     """The whole file or none: a reader never finds half of it."""
     fresh = out.with_name(f".{out.name}.{os.getpid()}")
     try:

@@ -56,7 +56,9 @@ def write_backup(database: Database, blobs: Blobs, path: Path, report: Report) -
         raise NotPossible(f"{path} is there already; give another name, or remove it")
     with _new_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with database.snapshot(frozen=True) as repository:
-            rows = {name: _write_rows(archive, repository, name) for name in repository.tables.names}
+            rows = {
+                name: _write_rows(archive, repository, name) for name in repository.tables.names
+            }
             wanted = repository.tables.blobs()
         missing = []
         for number, sha256 in enumerate(wanted):
@@ -160,9 +162,7 @@ def _read_blobs(archive: zipfile.ZipFile, blobs: Blobs, report: Report) -> None:
     report(len(names), len(names))
 
 
-def _read_rows(
-    archive: zipfile.ZipFile, repository: Repository, name: str, backup: Backup
-) -> None:
+def _read_rows(archive: zipfile.ZipFile, repository: Repository, name: str, backup: Backup) -> None:
     with archive.open(_entry_of_table(name)) as file:
         added = repository.tables.add(name, (json.loads(line) for line in file))
     if added != backup.rows[name]:

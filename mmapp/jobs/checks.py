@@ -7,7 +7,16 @@ from mmapp.checkpoints import Checkpoint
 from mmapp.db.repository import Repository
 from mmapp.errors import BadInput, NoText
 from mmapp.jobs.found import found
-from mmapp.types import AskParams, Document, Listing, Params, SummarizeParams, TaskName
+from mmapp.types import (
+    AskParams,
+    CompareParams,
+    Document,
+    ExtractParams,
+    Listing,
+    Params,
+    SummarizeParams,
+    TaskName,
+)
 
 #: Characters that a question may have.
 MOST_QUESTION = 2_000
@@ -35,6 +44,10 @@ def check_params(repository: Repository, task: TaskName, params: Params, max_pho
         return _check_listing(repository, params, max_photos)
     if task is TaskName.ASK and isinstance(params, AskParams):
         return _check_ask(repository, params)
+    if task is TaskName.EXTRACT and isinstance(params, ExtractParams):
+        return _check_extract(repository, params)
+    if task is TaskName.COMPARE and isinstance(params, CompareParams):
+        return _check_compare(repository, params)
     raise BadInput(f"{task} can't be done with {type(params).__name__}")
 
 
@@ -60,6 +73,19 @@ def _check_ask(repository: Repository, params: AskParams) -> str:
     return f"{name}: {question[: records.HEADLINE]}"
 
 
+def _check_extract(repository: Repository, params: ExtractParams) -> str:
+    from mmapp.tasks.extract import check_fields
+
+    check_fields(params.fields)
+    name = _readable(repository, params.document).name
+    return f"{name}: {', '.join(params.fields)}"[: records.HEADLINE] if params.fields else name
+
+
+def _check_compare(repository: Repository, params: CompareParams) -> str:
+    old, new = (_readable(repository, sha256).name for sha256 in (params.old, params.new))
+    return f"{old} → {new}"
+
+
 def _readable(repository: Repository, sha256: str) -> Document:
     """The document, which has words to read, or pictures in which a run may find some."""
     document = found(repository.documents.find(sha256), "document", sha256)
@@ -71,8 +97,12 @@ def _readable(repository: Repository, sha256: str) -> Document:
 
 def _check_listing(repository: Repository, listing: Listing, max_photos: int) -> str:
     title = " ".join(listing.title.split())
-    if not title:
-        raise BadInput("The listing has no title; give one")
+    if not title and not listing.propose:
+        raise BadInput("The listing has no title; give one, or have one proposed")
+    if listing.threshold is not None and not 0.5 <= listing.threshold < 1:
+        raise BadInput(
+            f"A threshold is a probability from 0.5 to below 1; {listing.threshold} is none"
+        )
     if not 1 <= len(listing.photos) <= max_photos:
         raise BadInput(
             f"A listing has 1 to {max_photos} photos; this one has {len(listing.photos)}"
@@ -82,4 +112,4 @@ def _check_listing(repository: Repository, listing: Listing, max_photos: int) ->
         photo = found(documents.get(sha256), "document", sha256)
         if not photo.media_type.is_image:
             raise BadInput(f"{photo.name} is {photo.media_type}, not a photo")
-    return title
+    return title or ", ".join(documents[sha256].name for sha256 in listing.photos)

@@ -111,7 +111,7 @@ class Library:
             raise NotPossible(
                 f"The result of job {result.job_id} quotes no page; export it as Markdown or JSON"
             )
-        document = self.document(result.payload["document"]["sha256"])
+        document = self.document(exports.marked_document(result))
         if document.media_type is not MediaType.PDF or document.encrypted:
             kind = "encrypted" if document.encrypted else f"{document.media_type}, no PDF"
             raise NotPossible(f"{document.name} is {kind}; export its result as Markdown or JSON")

@@ -27,12 +27,12 @@ from mmapp.jobs.progress import Reporter
 from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.scans import Scans
 from mmapp.logs import get_logger
-from mmapp.types import Engine, Job, Listing, Params, Progress, Status
+from mmapp.types import CompareParams, Engine, Job, Listing, Params, Progress, Status
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmapp.tasks import DocumentInput, ListingInput
+    from mmapp.tasks import DocumentInput, Inputs
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -129,11 +129,12 @@ class Runner:
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
         durations_s = {"queued": attempt.queued_s, "total": time.monotonic() - start}
+        maker = records.maker(job.task, engine)
         key = records.run_key(
             job.task,
             job.params,
-            engine.weights_sha256,
-            engine.profile,
+            maker.weights_sha256,
+            maker.profile,
             usage["prompt_sha256"],
             version,
             self._settings.recognition,
@@ -143,17 +144,25 @@ class Runner:
             schema_version=version,
             run_key=key,
             payload=payload,
-            record=records.record(job, engine, attempt.worker, usage, durations_s, version),
+            record=records.record(job, maker, attempt.worker, usage, durations_s, version),
             headline=records.headline(job.task, payload),
             words=records.words(payload),
         )
 
-    def _inputs(self, params: Params, report: Reporter) -> DocumentInput | ListingInput:
-        from mmapp.tasks import DocumentInput, ListingInput
+    def _inputs(self, params: Params, report: Reporter) -> Inputs:
+        from mmapp.tasks import ListingInput, VersionsInput
 
         if isinstance(params, Listing):
             return ListingInput(params, tuple(self._picture(sha, 1) for sha in params.photos))
-        document = self._library.document(params.document)
+        if isinstance(params, CompareParams):
+            old, new = (self._read_document(sha, report) for sha in (params.old, params.new))
+            return VersionsInput(old, new)
+        return self._read_document(params.document, report)
+
+    def _read_document(self, sha256: str, report: Reporter) -> DocumentInput:
+        from mmapp.tasks import DocumentInput
+
+        document = self._library.document(sha256)
         return DocumentInput(
             document,
             self._scans.pages(document, report),

@@ -24,7 +24,7 @@ from mmapp.ids import new_id
 from mmapp.jobs.checks import check_checkpoint, check_params
 from mmapp.jobs.found import found
 from mmapp.jobs.outbox import Outbox
-from mmapp.types import Job, Params, Priority, Status, TaskName
+from mmapp.types import Job, Listing, Params, Priority, Status, TaskName
 
 #: Rows of a batch in one transaction.
 BATCH_CHUNK = 100
@@ -141,6 +141,8 @@ class Submitter:
         label: str,
     ) -> NewJob:
         check_checkpoint(task, params, checkpoint)
+        if isinstance(params, Listing) and params.threshold is None:
+            params = dataclasses.replace(params, threshold=self._settings.threshold or None)
         title = check_params(repository, task, params, self._settings.max_photos)
         stored = records.params_as_json(params)
         return NewJob(
@@ -172,18 +174,21 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
 def _run_key(
     task: TaskName, params: Mapping[str, Any], checkpoint: Checkpoint | None, recognition: str
 ) -> str | None:
-    if checkpoint is None:
-        return None
     from mmapp import tasks
     from mmapp.tasks.prompts import prompt_sha256
 
+    version = tasks.schema_version(task)
+    if task in records.WITHOUT_MODEL:
+        return records.run_key(task, params, "", {}, "", version, recognition)
+    if checkpoint is None:
+        return None
     return records.run_key(
         task,
         params,
         checkpoint.weights_sha256,
         checkpoint.profile,
         prompt_sha256(),
-        tasks.schema_version(task),
+        version,
         recognition,
     )
 

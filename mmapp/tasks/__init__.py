@@ -1,7 +1,8 @@
 """Tasks: pure functions from a document or a listing to a payload; prompt beside parser.
 
-No database, no queue, no torch, no files: an engine and plain values in, plain JSON out. `run` is
-called by jobs on a worker. It lets the exceptions of `report` pass: that is how a job is cancelled.
+No database, no queue, no torch, no files: an engine and plain values in, plain JSON out. `compare`
+asks no engine. `run` is called by jobs on a worker. It lets the exceptions of `report` pass: that
+is how a job is cancelled.
 """
 
 from __future__ import annotations
@@ -11,13 +12,29 @@ from typing import Any
 from mmapp.tasks.abstractive import write_summary
 from mmapp.tasks.ask import ask
 from mmapp.tasks.check_listing import check_listing
-from mmapp.tasks.inputs import DocumentInput, ListingInput
+from mmapp.tasks.compare import compare
+from mmapp.tasks.extract import extract
+from mmapp.tasks.inputs import DocumentInput, Inputs, ListingInput, VersionsInput
 from mmapp.tasks.summarize import summarize
-from mmapp.types import AskParams, Engine, Params, ReportProgress, SummarizeParams, TaskName
+from mmapp.types import (
+    AskParams,
+    Engine,
+    ExtractParams,
+    Params,
+    ReportProgress,
+    SummarizeParams,
+    TaskName,
+)
 
-__all__ = ["DocumentInput", "ListingInput", "run", "schema_version"]
+__all__ = ["DocumentInput", "Inputs", "ListingInput", "VersionsInput", "run", "schema_version"]
 
-_SCHEMA_VERSIONS = {TaskName.SUMMARIZE: 2, TaskName.CHECK_LISTING: 1, TaskName.ASK: 1}
+_SCHEMA_VERSIONS = {
+    TaskName.SUMMARIZE: 2,
+    TaskName.CHECK_LISTING: 1,
+    TaskName.ASK: 1,
+    TaskName.EXTRACT: 1,
+    TaskName.COMPARE: 1,
+}
 
 
 def schema_version(task: TaskName) -> int:
@@ -28,7 +45,7 @@ def schema_version(task: TaskName) -> int:
 def run(
     task: TaskName,
     engine: Engine,
-    inputs: DocumentInput | ListingInput,
+    inputs: Inputs,
     params: Params,
     report: ReportProgress,
 ) -> dict[str, Any]:
@@ -39,6 +56,10 @@ def run(
         return summarize(engine, inputs, params, report)
     if isinstance(inputs, DocumentInput) and isinstance(params, AskParams):
         return ask(engine, inputs, params, report)
+    if isinstance(inputs, DocumentInput) and isinstance(params, ExtractParams):
+        return extract(engine, inputs, params, report)
+    if isinstance(inputs, VersionsInput):
+        return compare(inputs, report)
     if isinstance(inputs, ListingInput) and task is TaskName.CHECK_LISTING:
         return check_listing(engine, inputs, report)
     raise TypeError(f"{task} can't take {type(inputs).__name__} with {type(params).__name__}")

@@ -98,14 +98,14 @@ def ask(
     question = " ".join(params.question.split())
     offered = passages(pages)
     z = Lexical([passage.text for passage in offered], middles(offered, pages)).matches(question)
-    closest = _closest(z, calibration.closest)
+    closest = closest_to(z, calibration.closest)
     reading = _reading(engine, inputs, pages, question, [offered[i] for i in closest], report)
     rated = [
         _Rated(offered[index], margin, z[index], calibration.log_odds(margin, z[index]))
         for index, margin in zip(closest, reading.margins(), strict=True)
     ]
     best = max(rated, key=lambda one: one.log_odds)
-    probability = _sigmoid(best.log_odds)
+    probability = sigmoid(best.log_odds)
     found = probability >= calibration.threshold
     return {
         "document": described(inputs.document),
@@ -122,11 +122,16 @@ def ask(
 
 def refuse_untrained(name: str, profile: Mapping[str, Any]) -> None:
     """Raises `NotPossible` for a checkpoint that has calibrations but none for questions."""
-    if "ask" not in profile.get("calibration", {"ask": None}):
+    if not is_trained(profile):
         raise NotPossible(
             f"the checkpoint {name} was not trained to answer questions and would guess; "
             "set MMAPP_CHECKPOINT to one that was"
         )
+
+
+def is_trained(profile: Mapping[str, Any]) -> bool:
+    """Whether questions may be asked: the profile has a calibration for them, or none at all."""
+    return "ask" in profile.get("calibration", {"ask": None})
 
 
 def middles(passages: Sequence[Sentence], pages: Sequence[PageText]) -> list[float]:
@@ -143,7 +148,7 @@ def middles(passages: Sequence[Sentence], pages: Sequence[PageText]) -> list[flo
     return found
 
 
-def _closest(scores: Sequence[float], count: int | None) -> list[int]:
+def closest_to(scores: Sequence[float], count: int | None) -> list[int]:
     """Places of the best, in order; of equals the first are taken."""
     ranked = sorted(range(len(scores)), key=lambda place: -scores[place])
     return sorted(ranked[:count])
@@ -163,5 +168,6 @@ def _reading(
     return Reading(engine, inputs, pages, questions, PURPOSE, report, stem=stem)
 
 
-def _sigmoid(log_odds: float) -> float:
+def sigmoid(log_odds: float) -> float:
+    """The probability of log-odds."""
     return (1 + math.tanh(log_odds / 2)) / 2

@@ -23,8 +23,20 @@ class DocumentInput:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionsInput:
+    """Two versions of a document."""
+
+    old: DocumentInput
+    new: DocumentInput
+
+
+@dataclass(frozen=True, slots=True)
 class ListingInput:
     """A listing with its photos decoded, in the listing's order."""
 
     listing: Listing
     photos: tuple[Image, ...]
+
+
+#: What a task may be given.
+Inputs = DocumentInput | VersionsInput | ListingInput

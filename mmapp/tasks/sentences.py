@@ -75,6 +75,11 @@ def word_count(text: str) -> float:
     return len(_CJK.findall(text)) / 2 + len(_WORD.findall(_CJK.sub(" ", text)))
 
 
+def is_chinese(text: str) -> bool:
+    """Whether a good part of its letters is Chinese."""
+    return len(_CJK.findall(text)) > 0.3 * len(_LETTER.findall(text))
+
+
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Where the sentences of a running text start and end, without the blanks around them."""
     found: list[tuple[int, int]] = []

@@ -24,7 +24,15 @@ from mmapp.api import add_routes
 from mmapp.config import Settings
 from mmapp.errors import BadInput
 from mmapp.jobs import Jobs
-from mmapp.web import batch_page, documents_page, listings_page, render, results_page
+from mmapp.web import (
+    ask_page,
+    batch_page,
+    compare_page,
+    documents_page,
+    listings_page,
+    render,
+    results_page,
+)
 from mmapp.web.frame import Site
 from mmapp.web.security import Guard
 from mmapp.web.words import LANGUAGES, Language, Words, preferred_language
@@ -37,6 +45,8 @@ PORTS = 50
 UPLOAD_SECONDS = 3600
 BUILDERS = {
     "documents": documents_page.build,
+    "ask": ask_page.build,
+    "compare": compare_page.build,
     "listings": listings_page.build,
     "batch": batch_page.build,
     "results": results_page.build,

@@ -51,7 +51,7 @@ class Added:
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, TaskName.SUMMARIZE, show_job, try_samples)
+    view = JobView(site, [TaskName.SUMMARIZE], show_job, try_samples)
     top(site, "documents")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]):

@@ -128,8 +128,8 @@ def file_problem(say: Words, problem: MmappError) -> str:
 
 
 def query(request: gr.Request, name: str) -> str:
-    """One value of the page's address, short enough to be an id or a filter."""
-    return str(request.query_params.get(name, ""))[:200]
+    """One value of the page's address, short enough to be some ids or a filter."""
+    return str(request.query_params.get(name, ""))[:1000]
 
 
 def read_upload(path: str) -> tuple[str, bytes]:

@@ -2,17 +2,21 @@
 
 The job is the one in the page's address; its state is read from the database at each look, so it
 survives a reload and a restart of the server. The timer runs only while something is unfinished.
-Used by the Documents and the Listings page, which say how a finished job is shown.
+Used by the pages that submit single jobs, which say how a finished job is shown. An address with
+several jobs (`?job=A,B`) is shown as one answer where the page says how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from heapq import nlargest
 from typing import Any
 
 import gradio as gr
 
+from mmapp.api import PAGE_OF
 from mmapp.errors import MmappError
+from mmapp.jobs import ResultRow
 from mmapp.types import Job, Status, TaskName
 from mmapp.web import render
 from mmapp.web.frame import (
@@ -28,6 +32,8 @@ from mmapp.web.frame import (
 
 #: How a page shows one of its jobs.
 Show = Callable[[Site, Job], str]
+#: How a page shows several of its jobs together.
+ShowSeveral = Callable[[Site, Sequence[Job]], str]
 #: Submits the samples of a page.
 TrySamples = Callable[[Site], None]
 
@@ -35,9 +41,16 @@ TrySamples = Callable[[Site], None]
 class JobView:
     """Place `place_job` and `place_recent` where they shall stand, then `connect` once."""
 
-    def __init__(self, site: Site, task: TaskName, show: Show, try_samples: TrySamples) -> None:
-        self.site, self.task = site, task
-        self.show, self.try_samples = show, try_samples
+    def __init__(
+        self,
+        site: Site,
+        tasks: Sequence[TaskName],
+        show: Show,
+        try_samples: TrySamples,
+        show_several: ShowSeveral | None = None,
+    ) -> None:
+        self.site, self.tasks = site, tasks
+        self.show, self.try_samples, self.show_several = show, try_samples, show_several
 
     def place_job(self) -> None:
         self.job = html(elem_id="job")
@@ -99,10 +112,11 @@ class JobView:
 
     def look(self, job_id: str, seen: str = "") -> list[Any]:
         """Updates for `outputs`; what looks as it did is left alone, with its viewer's state."""
-        shown, job = self._shown(job_id)
-        rows = self.site.jobs.results(task=self.task, limit=RECENT)
+        shown, mine = self._shown(job_id)
+        job = mine[0] if len(mine) == 1 else None
+        rows = self._rows()
         recent = [(row.job, headline(self.site.say, row)) for row in rows]
-        jobs = [row.job for row in rows] + ([job] if job else [])
+        jobs = [*(row.job for row in rows), *mine]
         return [
             gr.skip() if shown == seen else shown,
             shown,
@@ -113,14 +127,23 @@ class JobView:
             gr.update(visible=not rows),
         ]
 
-    def _shown(self, job_id: str) -> tuple[str, Job | None]:
-        if not job_id:
-            return "", None
+    def _rows(self) -> list[ResultRow]:
+        rows = [
+            row for task in self.tasks for row in self.site.jobs.results(task=task, limit=RECENT)
+        ]
+        return nlargest(RECENT, rows, key=lambda row: row.job.created_at)
+
+    def _shown(self, job_ids: str) -> tuple[str, list[Job]]:
+        """The jobs of the address, and how they look."""
         try:
-            job = self.site.jobs.get(job_id)
-            return self.show(self.site, job) + self._hint(job), job
+            jobs = [self.site.jobs.get(job_id) for job_id in job_ids.split(",") if job_id]
+            if not jobs:
+                return "", []
+            if len(jobs) > 1 and self.show_several:
+                return self.show_several(self.site, jobs) + self._hint(jobs[0]), jobs
+            return self.show(self.site, jobs[0]) + self._hint(jobs[0]), jobs[:1]
         except MmappError as problem:
-            return render.notice(str(problem)), None
+            return render.notice(str(problem)), []
 
     def _hint(self, job: Job) -> str:
         """A queued job with nobody to take it says so."""
@@ -129,5 +152,5 @@ class JobView:
         return render.notice(self.site.say("no_worker"), "quiet")
 
     def _recent(self, recent: list[tuple[Job, str]]) -> str:
-        say, page = self.site.say, render.PAGE_OF[self.task]
+        say, page = self.site.say, PAGE_OF[self.tasks[0]]
         return render.recent(say, say(f"recent_{page}"), say(f"{page}_empty"), recent)

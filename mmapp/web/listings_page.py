@@ -14,7 +14,7 @@ import gradio as gr
 from mmapp import samples
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Job, Listing, Page, Status, TaskName
-from mmapp.web import render
+from mmapp.web import render, verdicts
 from mmapp.web.frame import (
     PUSH_JOB,
     Site,
@@ -28,12 +28,14 @@ from mmapp.web.frame import (
 )
 from mmapp.web.jobview import JobView
 
+#: The slider's range, and where it stands: there the checkpoint's own thresholds count.
+LEAST_THRESHOLD, USUAL_THRESHOLD, MOST_THRESHOLD = 0.5, 0.65, 0.99
 _ATTRIBUTE = re.compile(r"\s*([^=:：＝]+?)\s*[=:：＝]\s*(.+?)\s*")
 
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, TaskName.CHECK_LISTING, show_verdict, try_samples)
+    view = JobView(site, [TaskName.CHECK_LISTING], show_verdict, try_samples)
     top(site, "listings")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]):
@@ -50,6 +52,15 @@ def build(demo: gr.Blocks, site: Site) -> None:
                 attributes = gr.Textbox(
                     label=say("attributes"), placeholder=say("attributes_example"), lines=3
                 )
+                threshold = gr.Slider(
+                    LEAST_THRESHOLD,
+                    MOST_THRESHOLD,
+                    value=site.settings.threshold or USUAL_THRESHOLD,
+                    step=0.01,
+                    label=say("threshold"),
+                    info=say("threshold_help"),
+                )
+                propose = gr.Checkbox(label=say("propose"), info=say("propose_help"))
                 submit = gr.Button(say("check"), variant="primary")
         photos = gr.Textbox("", visible=False)
     refused = html(elem_id="problems")
@@ -68,16 +79,18 @@ def build(demo: gr.Blocks, site: Site) -> None:
         return [None, *_show_photos(site, []), ""]
 
     @guarded(say)
-    def check(kept: str | None, heading: str, words: str, lines: str) -> list[Any]:
-        listing = read_listing(site, (kept or "").split(), heading, words, lines)
-        job = site.jobs.submit(TaskName.CHECK_LISTING, listing, label=listing.title)
+    def check(
+        kept: str | None, heading: str, words: str, lines: str, limit: float, proposing: bool
+    ) -> list[Any]:
+        listing = read_listing(site, (kept or "").split(), heading, words, lines, limit, proposing)
+        job = site.jobs.submit(TaskName.CHECK_LISTING, listing)
         return [*view.look(job.id), job.id, ""]
 
     files.upload(add, [files, photos], pictures, concurrency_limit=4, api_visibility="private")
     clear.click(remove, None, pictures, queue=False, api_visibility="private")
     submit.click(
         check,
-        [photos, title, description, attributes],
+        [photos, title, description, attributes, threshold, propose],
         [*view.outputs, view.address, refused],
         concurrency_limit=4,
         show_progress_on=[refused],
@@ -88,7 +101,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
 def _show_photos(site: Site, sha256s: list[str]) -> list[Any]:
     return [
         " ".join(sha256s),
-        render.thumbnails(site.say, sha256s),
+        verdicts.thumbnails(site.say, sha256s),
         gr.update(visible=bool(sha256s)),
     ]
 
@@ -114,12 +127,18 @@ def add_photos(
 
 
 def read_listing(
-    site: Site, sha256s: list[str], title: str, description: str, lines: str
+    site: Site,
+    sha256s: list[str],
+    title: str,
+    description: str,
+    lines: str,
+    threshold: float = USUAL_THRESHOLD,
+    propose: bool = False,
 ) -> Listing:
     """The form as a Listing; refuses a form without photos and lines that are no attribute."""
     if not sha256s:
         raise BadInput(site.say("add_photo"))
-    if not title.strip():
+    if not title.strip() and not propose:
         raise BadInput(site.say("add_title"))
     attributes = {}
     for line in lines.splitlines():
@@ -129,7 +148,9 @@ def read_listing(
         if found is None:
             raise BadInput(site.say("bad_attribute", line=line.strip()))
         attributes[found[1]] = found[2]
-    return Listing(tuple(sha256s), title.strip(), description.strip(), attributes)
+    limit = None if threshold == USUAL_THRESHOLD else float(threshold)
+    words = (title.strip(), description.strip(), attributes)
+    return Listing(tuple(sha256s), *words, threshold=limit, propose=propose)
 
 
 def show_verdict(site: Site, job: Job) -> str:
@@ -144,7 +165,7 @@ def show_verdict(site: Site, job: Job) -> str:
         return render.unfinished(site.say, job)
     result = site.jobs.result(job.id)
     photos = [_photo(site, sha256) for sha256 in listing.photos]
-    return render.verdict(site.say, job, listing, result.payload, result.record, photos)
+    return verdicts.verdict(site.say, job, listing, result.payload, result.record, photos)
 
 
 def _photo(site: Site, sha256: str) -> Page | None:

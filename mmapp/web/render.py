@@ -15,14 +15,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from mmapp.api import PAGE_OF
 from mmapp.documents.quotes import shown_box
 from mmapp.exports import QUOTES_OF, quoted_sentences
 from mmapp.types import (
     Batch,
     Document,
     Job,
-    Label,
-    Listing,
     MediaType,
     Page,
     Progress,
@@ -31,7 +30,7 @@ from mmapp.types import (
 )
 from mmapp.web.words import LANGUAGES, Language, Words
 
-PAGES: tuple[str, ...] = ("documents", "listings", "batch", "results")
+PAGES: tuple[str, ...] = ("documents", "ask", "compare", "listings", "batch", "results")
 #: Most squares of a coverage map; longer documents share a square between neighbouring pages.
 COVERAGE_CELLS = 240
 #: Most pages whose reason for not being read is spelled out.
@@ -189,27 +188,44 @@ def unfinished(say: Words, job: Job, about: str = "") -> str:
     return f'<article class="job" data-status="{job.status.value}">{head}{body}</article>'
 
 
-def record_line(say: Words, job_id: str, record: Mapping[str, Any], *, is_pdf: bool = False) -> str:
-    """What made a result, and the forms in which it can be had; `is_pdf`: also annotated."""
+def record_line(
+    say: Words,
+    job_id: str,
+    record: Mapping[str, Any],
+    *,
+    is_pdf: bool = False,
+    tables: Sequence[str] = (),
+) -> str:
+    """What made a result, and the forms in which it can be had.
+
+    `is_pdf`: also as an annotated PDF; `tables`: also as these tables, by the ends of their names.
+    """
+    forms = [("result.json", "json"), ("result.md", "markdown")]
+    forms += [(f"fields.{table}", table) for table in tables]
+    forms += [("annotated.pdf", "annotated")] if is_pdf else []
+    links = " · ".join(
+        f'<a href="/jobs/{escape(job_id)}/{name}"{"" if name == "result.json" else " download"}>'
+        f"{escape(say(word))}</a>"
+        for name, word in forms
+    )
+    return (
+        f'<p class="record"><span>{escape(say("record"))}</span> '
+        f"{escape(_made_by(say, record))} · {links}</p>"
+    )
+
+
+def _made_by(say: Words, record: Mapping[str, Any]) -> str:
     durations = record.get("durations_s") or {}
-    line = say(
+    seconds = f"{float(durations.get('total', 0.0)):.1f}"
+    if record.get("weights_sha256") == "":
+        return say("record_code", code=record.get("code", "?"), seconds=seconds)
+    return say(
         "record_line",
         checkpoint=record.get("checkpoint", "?"),
         weights=str(record.get("weights_sha256", ""))[:12],
         dtype=record.get("dtype", "?"),
         device=record.get("device", "?"),
-        seconds=f"{float(durations.get('total', 0.0)):.1f}",
-    )
-    annotated = (
-        f' · <a href="/jobs/{escape(job_id)}/annotated.pdf" download>{escape(say("annotated"))}</a>'
-        if is_pdf
-        else ""
-    )
-    return (
-        f'<p class="record"><span>{escape(say("record"))}</span> {escape(line)} · '
-        f'<a href="/jobs/{escape(job_id)}/result.json">{escape(say("json"))}</a> · '
-        f'<a href="/jobs/{escape(job_id)}/result.md" download>{escape(say("markdown"))}</a>'
-        f"{annotated}</p>"
+        seconds=seconds,
     )
 
 
@@ -222,6 +238,11 @@ class ShownDocument:
 
     document: Document
     pages: Mapping[int, Page]
+
+    @property
+    def can_be_marked(self) -> bool:
+        """Whether it can be had as a PDF with its evidence highlighted."""
+        return self.document.media_type is MediaType.PDF and not self.document.encrypted
 
 
 def page_count(say: Words, count: int) -> str:
@@ -244,7 +265,7 @@ def quotes(
     body += support(say, payload.get("support")) + _sections(say, payload, len(payload[key]))
     proved = {proof["page"] for item in sentences for proof in item["evidence"]}
     document = shown.document
-    can_be_marked = document.media_type is MediaType.PDF and not document.encrypted and bool(proved)
+    can_be_marked = shown.can_be_marked and bool(proved)
     about = page_count(say, document.page_count)
     if "probability" in payload:
         about += f" · {say('probability')} {float(payload['probability']):.0%}"
@@ -254,7 +275,9 @@ def quotes(
         f'<div class="two"><section class="summary" aria-label="{escape(say(key))}">'
         f"{body}{hidden_text(say, payload.get('hidden'))}"
         f"{coverage(say, payload['coverage'], proved)}"
-        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}</section>"
+        f"{record_line(say, job.id, record, is_pdf=can_be_marked)}"
+        f'<p><a class="button" href="{escape(url(say.language, "ask", document=document.sha256))}">'
+        f"{escape(say('ask_this'))}</a></p></section>"
         f"{viewer(say, shown, sentences)}</div></article>"
     )
 
@@ -435,18 +458,28 @@ def _cell(
 
 
 def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, Any]]) -> str:
-    """The page beside the summary; `viewer.js` loads pages and draws the marks."""
-    document = shown.document
+    """The page beside the summary, with the evidence of its sentences."""
     marks = [
         {
             "sentence": number,
             "page": proof["page"],
             "quote": proof["quote"],
-            "boxes": _percentages(proof.get("boxes") or (), shown.pages.get(proof["page"])),
+            "boxes": percentages(proof.get("boxes") or (), shown.pages.get(proof["page"])),
         }
         for number, item in enumerate(sentences)
         for proof in item["evidence"]
     ]
+    return page_viewer(say, shown, marks)
+
+
+def page_viewer(
+    say: Words, shown: ShownDocument, marks: Sequence[Mapping[str, Any]], side: str = ""
+) -> str:
+    """The pages of a document; `viewer.js` loads them and draws the marks.
+
+    `side`: of two viewers in one article, whose buttons are this one's.
+    """
+    document = shown.document
     first = marks[0]["page"] if marks else 1
     data = {
         "source": f"/pages/{document.sha256}/",
@@ -457,7 +490,7 @@ def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, An
     }
     return (
         f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="{first}" '
-        f'aria-label="{escape(document.name)}"><div class="tools">'
+        f'data-side="{escape(side)}" aria-label="{escape(document.name)}"><div class="tools">'
         f'<button type="button" data-step="-1" aria-label="{escape(say("previous_page"))}">‹'
         "</button>"
         f'<label>{escape(say("page"))} <input type="number" min="1" max="{document.page_count}" '
@@ -468,7 +501,7 @@ def viewer(say: Words, shown: ShownDocument, sentences: Sequence[Mapping[str, An
     )
 
 
-def _percentages(boxes: Iterable[Sequence[float]], page: Page | None) -> list[list[float]]:
+def percentages(boxes: Iterable[Sequence[float]], page: Page | None) -> list[list[float]]:
     """Boxes as [left, top, width, height] in percent of their page."""
     if page is None or not page.width or not page.height:
         return []
@@ -484,183 +517,29 @@ def _percentages(boxes: Iterable[Sequence[float]], page: Page | None) -> list[li
     ]
 
 
-# --- listings --------------------------------------------------------------------------------
-
-
-def verdict(
-    say: Words,
-    job: Job,
-    listing: Listing,
-    payload: Mapping[str, Any],
-    record: Mapping[str, Any],
-    photos: Sequence[Page | None],
-) -> str:
-    """`photos`: the page of each photo of the listing, None where it is gone."""
-    claims = payload["claims"]
-    return (
-        f'<article class="job" data-status="succeeded">{job_head(say, job)}'
-        f"{_verdict_headline(say, payload)}"
-        f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
-        f"<section>{listing_words(say, listing, payload)}{_claim_table(say, claims)}"
-        f"{record_line(say, job.id, record)}</section></div></article>"
-    )
-
-
-def _verdict_headline(say: Words, payload: Mapping[str, Any]) -> str:
-    labels = [claim["label"] for claim in payload["claims"]]
-    counts = say(
-        "verdict_counts",
-        supported=labels.count(Label.SUPPORTED),
-        refuted=labels.count(Label.REFUTED),
-        unseen=labels.count(Label.NOT_ENOUGH_INFO),
-    )
-    name = payload["verdict"]
-    score = say("score", score=f"{float(payload['score']):.0%}")
-    return (
-        f'<div class="verdict {escape(name)}"><p class="headline">{escape(say(name))}</p>'
-        f"<p>{escape(score)} · {escape(counts)}</p></div>"
-    )
-
-
-def _claim_table(say: Words, claims: Sequence[Mapping[str, Any]]) -> str:
-    heads = "".join(
-        f"<th scope=col>{escape(say(name))}</th>"
-        for name in ("claim", "attribute", "verdict", "probability")
-    )
-    rows = "".join(_claim_row(say, number, claim) for number, claim in enumerate(claims))
-    return (
-        f'<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
-    words, evidence = escape(claim["text"]), claim["evidence"]
-    if evidence:
-        photo = int(evidence[0]["image"])
-        title = escape(say("show_on_photo", number=photo))
-        words = (
-            f'<button type="button" class="sentence" data-sentence="{number}" '
-            f'data-page="{photo}" title="{title}">{words}</button>'
-        )
-    is_attribute = claim["field"] == "attributes"
-    about = claim["attribute"] if is_attribute else say(claim["field"])
-    probability, label = float(claim["probability"]), escape(claim["label"])
-    return (
-        f"<tr><td>{words}</td><td>{escape(about)}</td>"
-        f'<td><span class="label {label}">{escape(say(claim["label"]))}</span></td>'
-        f'<td class="probability"><span>{probability:.0%}</span>'
-        f'<i class="{label}" style="width:{round(100 * probability)}%"></i></td></tr>'
-    )
-
-
-def listing_words(say: Words, listing: Listing, payload: Mapping[str, Any]) -> str:
-    """The listing as it was offered, its claims coloured by their label."""
-    claims = payload["claims"]
-    attributes = "".join(
-        f"<dt>{escape(name)}</dt><dd>{_coloured(value, claims, 'attributes', name)}</dd>"
-        for name, value in listing.attributes.items()
-    )
-    description = _coloured(listing.description, claims, "description")
-    left_out = " · ".join(claim["text"] for claim in payload.get("unchecked", ()))
-    return (
-        f'<div class="offer"><h3>{_coloured(listing.title, claims, "title")}</h3>'
-        f"{f'<p>{description}</p>' if description else ''}"
-        f"{f'<dl>{attributes}</dl>' if attributes else ''}"
-        f"{notice(say('unchecked', claims=left_out), 'quiet') if left_out else ''}</div>"
-    )
-
-
-def _coloured(
-    text: str, claims: Sequence[Mapping[str, Any]], field: str, attribute: str | None = None
-) -> str:
-    """`text` with the spans of its claims marked."""
-    spans = sorted(
-        (*claim["span"], claim["label"])
-        for claim in claims
-        if claim["field"] == field and attribute in (None, claim["attribute"])
-    )
-    pieces, done = [], 0
-    for start, end, label in spans:
-        pieces.append(escape(text[done:start]))
-        pieces.append(f'<mark class="{escape(label)}">{escape(text[start:end])}</mark>')
-        done = end
-    return "".join([*pieces, escape(text[done:])])
-
-
-def _photo_viewer(
-    say: Words,
-    listing: Listing,
-    claims: Sequence[Mapping[str, Any]],
-    photos: Sequence[Page | None],
-) -> str:
-    marks = [
-        {
-            "sentence": number,
-            "page": proof["image"],
-            "label": claim["label"],
-            "boxes": _percentages(
-                [proof["box"]] if proof.get("box") else [], _at(photos, proof["image"])
-            ),
-        }
-        for number, claim in enumerate(claims)
-        for proof in claim["evidence"]
-    ]
-    data = {
-        "sources": [f"/pages/{sha256}/1" for sha256 in listing.photos],
-        "kind": "image",
-        "total": len(listing.photos),
-        "marks": marks,
-        "alt": say("photo_number", number="").strip(),
-    }
-    thumbs = (
-        "".join(
-            f'<button type="button" data-page="{number}" '
-            f'aria-label="{escape(say("photo_number", number=number))}">'
-            f'<img src="/pages/{escape(sha256)}/1" alt="" loading="lazy"></button>'
-            for number, sha256 in enumerate(listing.photos, start=1)
-        )
-        if len(listing.photos) > 1
-        else ""
-    )
-    return (
-        f'<section class="viewer" data-viewer="{escape(json.dumps(data))}" data-page="1" '
-        f'aria-label="{escape(say("photos"))}"><div class="paper" tabindex="0"></div>'
-        f'<div class="thumbs">{thumbs}</div></section>'
-    )
-
-
-def _at(photos: Sequence[Page | None], number: int) -> Page | None:
-    return photos[number - 1] if 1 <= number <= len(photos) else None
-
-
-def thumbnails(say: Words, sha256s: Sequence[str]) -> str:
-    """The photos that were added to the form."""
-    pictures = "".join(
-        f'<img src="/pages/{escape(sha256)}/1" alt="{escape(say("photo_number", number=number))}">'
-        for number, sha256 in enumerate(sha256s, start=1)
-    )
-    return f'<div class="thumbs">{pictures}</div>' if pictures else ""
-
-
 # --- lists -----------------------------------------------------------------------------------
-
-#: The page that shows a job of each task.
-PAGE_OF = {
-    TaskName.SUMMARIZE: "documents",
-    TaskName.ASK: "documents",
-    TaskName.CHECK_LISTING: "listings",
-}
 
 
 def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None) -> str:
     """One line for a list; what is no quotation is said in the reader's language."""
+    if payload is not None and "proposal" in payload and not payload["claims"]:
+        return str(payload["proposal"][say.language]["title"]) or say("not_sure")
     if job.task == TaskName.CHECK_LISTING and payload is not None:
         score = f"{float(payload['score']):.0%}"
         return say("headline", verdict=say(payload["verdict"]), score=score)
     if job.task == TaskName.ASK and payload is not None and not payload["found"]:
         return say("not_found")
+    if job.task == TaskName.COMPARE and payload is not None:
+        return change_counts(say, payload["counts"])
     return plain
+
+
+def change_counts(say: Words, counts: Mapping[str, int]) -> str:
+    """How many changes of each kind a comparison has."""
+    told = [
+        say("change_count", count=f"{n:,}", kind=say(f"change_{k}")) for k, n in counts.items() if n
+    ]
+    return say("comma").join(told) or say("no_changes")
 
 
 def job_url(language: Language, job: Job) -> str:

@@ -69,9 +69,10 @@
     paper.replaceChildren(sheet);
     const article = viewer.closest("article");
     for (const button of article.querySelectorAll("[data-sentence]"))
-      button.classList.toggle("chosen", Number(button.dataset.sentence) === chosen);
+      if (viewerOf(button) === viewer) button.classList.toggle("chosen", Number(button.dataset.sentence) === chosen);
     for (const cell of article.querySelectorAll(".cell, .thumbs button"))
-      cell.classList.toggle("here", Number(cell.dataset.page) === number);
+      if (viewerOf(cell) === viewer)
+        cell.classList.toggle("here", Number(cell.dataset.page) === number);
     reveal(paper, sheet.querySelector(".chosen"));
   }
 
@@ -87,15 +88,30 @@
     else place();
   }
 
+  /* The viewer that a button is for: that around it, or in its article that of its side. */
+  const viewerOf = (button) => {
+    const side = button.closest("[data-side]")?.dataset.side;
+    return button.closest(".viewer")
+      ?? button.closest("article")?.querySelector(side ? `.viewer[data-side=${side}]` : ".viewer");
+  };
+
+  /* A change stands in both versions: each of its buttons with the viewer of its side. */
+  const places = (button) => button.dataset.side
+    ? [...button.closest("article").querySelectorAll(
+        `button[data-side][data-sentence="${button.dataset.sentence}"]`)]
+        .map((place) => [viewerOf(place), place])
+    : [[viewerOf(button), button]];
+
   const step = (viewer, by) => show(viewer, Number(viewer.dataset.page) + by, -1);
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-page], button[data-step]");
-    const viewer = button?.closest("article")?.querySelector(".viewer");
+    const viewer = button && viewerOf(button);
     if (viewer) {
       if (button.dataset.step) step(viewer, Number(button.dataset.step));
       else {
-        show(viewer, Number(button.dataset.page), Number(button.dataset.sentence ?? -1));
+        for (const [other, place] of places(button))
+          show(other, Number(place.dataset.page), Number(place.dataset.sentence ?? -1));
         if (NARROW.matches) viewer.scrollIntoView({ behavior: "smooth", block: "nearest" });
       }
       return;
@@ -131,8 +147,10 @@
     for (const time of document.querySelectorAll("time:not([data-ready])")) localTime(time);
     for (const viewer of document.querySelectorAll(".viewer:not([data-ready])")) {
       viewer.dataset.ready = "";
-      const first = viewer.closest("article").querySelector("button[data-sentence]");
-      if (first) show(viewer, Number(first.dataset.page), Number(first.dataset.sentence));
+      const buttons = [...viewer.closest("article").querySelectorAll("button[data-sentence]")];
+      const first = buttons.find((button) => viewerOf(button) === viewer);
+      const isLead = first?.dataset.sentence === buttons[0]?.dataset.sentence;
+      if (first) show(viewer, Number(first.dataset.page), isLead ? Number(first.dataset.sentence) : -1);
       else show(viewer, Number(viewer.dataset.page), -1);
     }
   }

@@ -76,6 +76,53 @@ def test_ask_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_question_to_several_documents_names_the_likeliest(mmapp: Mmapp, files: Path) -> None:
+    paths = [files / "harbour.pdf", files / "zh.txt", "gone.pdf"]
+    run = mmapp("ask", *paths, "How many cranes were there?", "--json")
+    assert run.status == 2
+    assert "gone.pdf does not exist" in run.err
+    names = [one["document"]["name"] for one in run.json["documents"]]
+    assert names == ["harbour.pdf", "zh.txt"]
+    found = {one["job"]: one["probability"] for one in run.json["documents"] if one["found"]}
+    assert run.json["best"] == (max(found, key=found.__getitem__) if found else None)
+    assert run.json["found"] is bool(found)
+    shown = mmapp("ask", *paths[:2], "How many cranes were there?")
+    assert "zh.txt" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
+def test_fields_become_a_table(mmapp: Mmapp, tmp_path: Path) -> None:
+    lease = tmp_path / "lease.txt"
+    lease.write_text("Landlord: Acme Ltd\n\nIt was signed on 5 March 2024.", encoding="utf-8")
+    arguments = ("extract", lease, "--field", "landlord", "--field", "dates")
+    value = mmapp(*arguments, "--json").json
+    told = ["document", "fields", "threshold", "coverage", "hidden"]
+    assert list(value) == ["job", *told, "record"]
+    first = [(one["name"], one["values"][0]["text"]) for one in value["fields"]]
+    assert first == [("landlord", "Acme Ltd"), ("dates", "5 March 2024")]
+    assert mmapp(*arguments, "--out", tmp_path / "table.csv").status == 0
+    rows = lines_of((tmp_path / "table.csv").read_text(encoding="utf-8"))
+    assert (rows[0]["value"], rows[0]["found_by"]) == ("Acme Ltd", "label")
+    assert "found by" in mmapp(*arguments).out.casefold()
+    refused = mmapp(*arguments, "--out", tmp_path / "table.doc")
+    assert (refused.status, ".csv, .xlsx, .json" in refused.err) == (2, True)
+
+
+@pytest.mark.usefixtures("stack")
+def test_versions_are_compared(mmapp: Mmapp, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.txt", tmp_path / "new.txt"
+    old.write_text("The harbour had twelve cranes in 1914.", encoding="utf-8")
+    new.write_text("The harbour had thirteen cranes in 1914.", encoding="utf-8")
+    value = mmapp("compare", old, new, "--json").json
+    told = ["documents", "changes", "counts", "sentences", "coverage", "hidden"]
+    assert list(value) == ["job", *told, "record"]
+    assert value["counts"] == {"changed": 1, "added": 0, "removed": 0, "moved": 0}
+    shown = mmapp("compare", old, new)
+    assert "[-twelve-]" in shown.out
+    assert "{+thirteen+}" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
 def test_check_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> None:
     words = ("--title", "红色的杯子", "--attr", "colour=red", "--description", "A red cup.")
     value = mmapp("check", files / "red.png", *words, "--json").json
@@ -91,6 +138,28 @@ def test_check_writes_the_json_of_the_contract(mmapp: Mmapp, files: Path) -> Non
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_threshold_is_kept_in_the_record_and_used(mmapp: Mmapp, files: Path) -> None:
+    words = ("--title", "Red cup", "--description", "Free delivery.", "--threshold", "0.9")
+    value = mmapp("check", files / "red.png", *words, "--json").json
+    assert value["record"]["params"]["threshold"] == 0.9
+    assert value["rule"] == {"consistent": 0.9, "inconsistent": 0.1}
+    unseen = [claim for claim in value["claims"] if not claim["visible"]]
+    assert [(c["text"], c["kind"]) for c in unseen] == [("Free delivery.", "delivery")]
+    refused = mmapp("check", files / "red.png", "--title", "Cup", "--threshold", "1.5")
+    assert (refused.status, "from 0.5 to below 1" in refused.err) == (2, True)
+
+
+@pytest.mark.usefixtures("stack")
+def test_words_are_proposed_for_photos(mmapp: Mmapp, files: Path) -> None:
+    value = mmapp("propose", files / "red.png", "--json").json
+    assert value["claims"] == []
+    assert [choice["kind"] for choice in value["proposal"]["choices"]] == ["product", "colour"]
+    assert {"title", "description", "attributes"} == value["proposal"]["zh"].keys()
+    shown = mmapp("propose", files / "red.png")
+    assert "known names" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
 def test_a_batch_keeps_the_rows_in_order_and_says_which_failed(
     mmapp: Mmapp, files: Path, tmp_path: Path
 ) -> None:
@@ -102,7 +171,12 @@ def test_a_batch_keeps_the_rows_in_order_and_says_which_failed(
     assert [row["id"] for row in rows] == ["1", "2", "3"]
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert rows[2]["title"] == "'=1+1"
-    assert {claim["text"] for claim in json.loads(rows[0]["claims"])} == {"Red cup", "red"}
+    assert {claim["text"] for claim in json.loads(rows[0]["claims"])} == {
+        "Red cup",
+        "Red",
+        "cup",
+        "red",
+    }
     assert list(tmp_path.iterdir()) == [out]
 
 

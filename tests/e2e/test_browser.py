@@ -111,12 +111,12 @@ def test_every_claim_of_a_listing_gets_a_verdict_and_a_place(
     page.get_by_label("Title").fill("Navy shirt <b>bold</b>")
     page.get_by_label("Attributes").fill("color = navy\n尺码：大")
     page.get_by_role("button", name="Check the listing").click()
-    expect(page.locator("table.claims tbody tr")).to_have_count(3)
+    expect(page.locator("table.claims tbody tr")).to_have_count(5)
     expect(page.locator(".verdict .headline")).to_contain_text("hotos")
     expect(page.locator(".offer h3")).to_have_text("Navy shirt <b>bold</b>")
 
     page.reload()
-    expect(page.locator("table.claims .label")).to_have_count(3)
+    expect(page.locator("table.claims .label")).to_have_count(5)
     for claim in page.locator("table.claims button.sentence").all():
         claim.click()
         expect(page.locator(".viewer .mark.chosen")).to_be_visible()
@@ -203,6 +203,36 @@ def test_the_pages_speak_chinese_to_a_chinese_browser(browser: Watched, tmp_path
     assert page.url.endswith("/en/results")
 
 
+def test_two_versions_are_shown_side_by_side_with_the_words_that_differ(
+    browser: Watched, tmp_path: Path
+) -> None:
+    page = browser.open("/compare")
+    old = files.pdf(tmp_path, "first.pdf")
+    new = files.write(tmp_path / "second.md", f"{files.FIRST}\n\n{files.THIRD} Or so.".encode())
+    for place, path in ((0, old), (0, new)):
+        page.locator("input[type=file]").nth(place).set_input_files(str(path))
+        expect(page.locator(".file-preview tr")).to_have_count(1 if path is old else 2)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("ol.changes li").first).to_be_visible()
+    removed = page.locator("ol.changes button[data-side=old]", has_text=files.SECOND)
+    removed.click()
+    expect(page.locator(".viewer[data-side=old] .mark.chosen").first).to_be_visible()
+    page.reload()
+    expect(removed).to_be_visible()
+
+
+def test_a_document_is_asked_and_its_fields_are_extracted(browser: Watched, tmp_path: Path) -> None:
+    page = browser.open("/ask")
+    lease = files.write(tmp_path / "lease.txt", "甲方：安居公司\n\n租期自2024年3月5日起。".encode())
+    upload(page, lease)
+    page.get_by_role("button", name="Extract key information").click()
+    expect(page.locator("table.fields button.sentence", has_text="2024年3月5日")).to_be_visible()
+    page.get_by_label("Question", exact=True).fill("甲方是谁？")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.locator("#job h2")).to_contain_text("甲方是谁？")
+    expect(page.locator("#job .chip")).to_have_text("done")
+
+
 @contextmanager
 def paused_workers(stack: Stack) -> Iterator[None]:
     """No worker takes a job meanwhile, though all of them live."""
@@ -232,7 +262,7 @@ def test_a_waiting_job_can_be_cancelled_and_tried_again(
     expect(sentence(page, "A sentence that can wait")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["documents", "listings", "batch", "results"])
+@pytest.mark.parametrize("path", ["documents", "ask", "compare", "listings", "batch", "results"])
 def test_every_page_fits_a_phone(browser: Watched, path: str) -> None:
     page = browser.open(f"/{path}", width=390)
     expect(page.locator(".foot a")).to_be_visible()

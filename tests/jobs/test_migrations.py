@@ -42,9 +42,12 @@ def test_migrations_make_what_the_code_expects_and_take_it_away(empty_url: str) 
     migrate(empty_url)
 
 
-def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None:
+@pytest.mark.parametrize(("before", "task"), [("0001", "ask"), ("0005", "extract")])
+def test_a_new_task_comes_and_goes_and_other_jobs_stay(
+    empty_url: str, before: str, task: str
+) -> None:
     migrate(empty_url)
-    command.downgrade(alembic_config(empty_url), "0001")
+    command.downgrade(alembic_config(empty_url), before)
     engine = connectable(empty_url)
     add = sqlalchemy.text(
         "INSERT INTO jobs (id, task, status, priority, label, label_folded, params, attempt,"
@@ -56,10 +59,10 @@ def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None
         "INSERT INTO results VALUES (:id, :task, 1, 'key', '{}', '{}', '', '', '2026-11-22')"
     )
 
-    def insert(task: str) -> None:
+    def insert(name: str) -> None:
         with engine.begin() as connection:
-            connection.execute(add, {"id": task, "task": task})
-            connection.execute(made, {"id": task, "task": task})
+            connection.execute(add, {"id": name, "task": name})
+            connection.execute(made, {"id": name, "task": name})
 
     def stored() -> list[str]:
         with engine.connect() as connection:
@@ -68,18 +71,18 @@ def test_the_task_ask_comes_and_goes_and_other_jobs_stay(empty_url: str) -> None
 
     insert("summarize")
     with pytest.raises(IntegrityError):
-        insert("ask")
-    before = schema(engine)
+        insert(task)
+    names = schema(engine)
     migrate(empty_url)
-    insert("ask")
+    insert(task)
     with pytest.raises(IntegrityError):
         insert("frobnicate")
-    assert stored() == ["ask", "summarize"]
-    assert schema(engine) == before
-    command.downgrade(alembic_config(empty_url), "0001")
+    assert stored() == sorted([task, "summarize"])
+    assert schema(engine) == names
+    command.downgrade(alembic_config(empty_url), before)
     assert stored() == ["summarize"]
     with pytest.raises(IntegrityError):
-        insert("ask")
+        insert(task)
     engine.dispose()
 
 

@@ -128,7 +128,8 @@ def test_a_bfloat16_model_is_computed_in_float32() -> None:
 )
 @torch.no_grad()
 def test_quantized_weights_are_read_as_they_are_stored(precision: Precision) -> None:
-    transformer = transformer_of(llama4(hidden_size=32, intermediate_size=32, head_dim=8))
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "intermediate_size_mlp": 48, "head_dim": 8}
+    transformer = transformer_of(llama4(**sizes))
     quantize(transformer, precision, None, lambda _done, _all: None)
     caches = [cache_of(transformer, length) for length in LENGTHS]
     assert_steps_are_those_of(transformer, transformer, caches, 1e-3)

@@ -53,6 +53,17 @@ def test_experts_without_bfloat16_units_differ_by_rounding(tokens: int) -> None:
     torch.testing.assert_close(found.float(), exact, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@torch.no_grad()
+def test_layers_of_the_image_encoder_are_widened_too(bias: bool) -> None:
+    layer = products.BiasedLinear(16, 9, bias=bias).bfloat16()
+    x_NPD = torch.randn(2, 5, 16).bfloat16()
+    exact = layer.float()(x_NPD.float())
+    found = layer.bfloat16()(x_NPD)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, rtol=2 * BFLOAT16_STEP, atol=1e-2)
+
+
 def test_training_takes_the_plain_product() -> None:
     x_TD, weight_FD = torch.randn(5, 16).bfloat16(), torch.randn(9, 16).bfloat16()
     assert not products.is_slow(x_TD)

@@ -3,12 +3,13 @@ import math
 from importlib import import_module
 
 import pytest
-from PIL import Image, ImageStat
+from PIL import Image
 
 from mmapp import tasks
 from mmapp.errors import JobCancelled
-from mmapp.tasks.check_listing import Calibration, judge
-from mmapp.tasks.regions import grid
+from mmapp.tasks import prompts
+from mmapp.tasks.regions import windows
+from mmapp.tasks.verdict import Calibration, judge
 from mmapp.types import Listing, TaskName
 from tests.tasks.fakes import FakeEngine, Reports
 
@@ -55,6 +56,8 @@ def test_each_claim_gets_its_label_and_the_listing_a_verdict():
     payload = check([photo((0, 0, 30, 20))], "red mug", "A warranty is given.", colour="blue")
     assert labels(payload) == {
         "red mug": "SUPPORTED",
+        "red": "SUPPORTED",
+        "mug": "SUPPORTED",
         "blue": "REFUTED",
         "A warranty is given.": "NOT_ENOUGH_INFO",
     }
@@ -62,12 +65,63 @@ def test_each_claim_gets_its_label_and_the_listing_a_verdict():
     assert check([photo()])["verdict"] == "inconsistent"
 
 
+def test_what_no_photo_can_show_is_told_by_code_and_never_asked():
+    asked = []
+
+    def rule(_, question, answer):
+        asked.append(question)
+        return {"yes": 3.0, "no": -3.0, "unclear": -9.0}[answer]
+
+    payload = check(
+        [photo()], "红色杯子 包邮", "Soft. Made in Italy.", engine=FakeEngine(rule), weight="2"
+    )
+    unseen = [claim for claim in payload["claims"] if not claim["visible"]]
+    assert [(c["text"], c["kind"]) for c in unseen] == [
+        ("包邮", "delivery"), ("2", "weight"), ("Soft.", "feel"), ("Made in Italy.", "origin"),
+    ]  # fmt: skip
+    for claim in unseen:
+        assert (claim["label"], claim["reason"]) == ("NOT_ENOUGH_INFO", "not visible")
+        assert claim["probabilities"]["unseen"] == claim["probability"] == 1.0
+    assert {*asked} == {
+        prompts.listing_question(claim["attribute"], claim["text"])
+        for claim in payload["claims"]
+        if claim["visible"]
+    }
+
+
+def test_a_listing_of_what_no_photo_can_show_asks_no_model():
+    engine = FakeEngine(sees_red)
+    payload = check([photo()], "", "Free delivery.", engine=engine)
+    assert (payload["verdict"], payload["decided_by"], engine.prefixes) == ("uncertain", None, [])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "verdict"), [(None, "consistent"), (0.5, "consistent"), (0.99, "uncertain")]
+)
+def test_the_verdict_follows_the_threshold_that_the_person_set(threshold, verdict):
+    listing = Listing((SHA,), "red mug", threshold=threshold)
+    inputs = tasks.ListingInput(listing, (photo((0, 0, 30, 20)),))
+    payload = tasks.run(TaskName.CHECK_LISTING, FakeEngine(sees_red), inputs, listing, Reports())
+    assert 0.65 < payload["score"] < 0.99
+    assert payload["verdict"] == verdict
+    limits = (0.65, 0.35) if threshold is None else (threshold, pytest.approx(1 - threshold))
+    assert (payload["rule"]["consistent"], payload["rule"]["inconsistent"]) == limits
+
+
+def test_the_verdict_names_the_claim_and_the_photo_that_decided():
+    payload = check([photo(), photo((0, 0, 30, 20))], "a thing", shade="blue 1", tone="blue")
+    assert payload["verdict"] == "inconsistent"
+    decided = payload["decided_by"]
+    assert payload["claims"][decided["claim"]]["text"] == "blue 1"
+    assert decided["image"] == 2
+
+
 def test_a_profile_may_ask_for_a_nearer_look_and_the_mean_counts():
     """The middle of the photo is all red, the whole of it a ninth: margins 3.4 and 39."""
     picture = [photo((30, 20, 60, 40))]
     once = FakeEngine(sees_red, profile={"regions": False})
     twice = FakeEngine(sees_red, profile={"regions": False, "framings": [{"share": 1 / 3}]})
-    (alone,), (both,) = (check(picture, engine=e)["claims"] for e in (once, twice))
+    alone, both = (check(picture, "a red thing", engine=e)["claims"][0] for e in (once, twice))
     assert [len(prefix.parts) for prefix in twice.prefixes] == [2, 2]
     assert len(once.prefixes) == 1
     unseen = [claim["probabilities"]["unseen"] for claim in (alone, both)]
@@ -77,12 +131,12 @@ def test_a_profile_may_ask_for_a_nearer_look_and_the_mean_counts():
         assert found == pytest.approx(weights[2] / sum(weights), abs=1e-3)
 
 
-def test_large_photos_are_framed_and_hidden_one_after_another(monkeypatch):
+def test_large_photos_are_framed_and_taken_apart_one_after_another(monkeypatch):
     profile = {"framings": [{"share": 1 / 3}, {"mirrored": True}]}
     together, alone = (FakeEngine(sees_red, profile=profile) for _ in range(2))
     picture = [photo((30, 20, 60, 40))]
     payloads = [check(picture, engine=together)]
-    for name in ("regions", "check_listing"):
+    for name in ("regions", "asking"):
         monkeypatch.setattr(import_module(f"mmapp.tasks.{name}"), "MOST_PIXELS", 1)
     payloads.append(check(picture, engine=alone))
     for payload in payloads:
@@ -107,28 +161,26 @@ def test_one_refuted_claim_pulls_the_score_down():
 def test_evidence_is_the_part_of_the_photo_that_the_answer_rests_on():
     payload = check([photo((60, 40, 90, 60))])
     (evidence,) = payload["claims"][0]["evidence"]
-    assert evidence == {"image": 1, "box": [60.0, 40.0, 90.0, 60.0]}
-
-
-def test_evidence_covers_neighbouring_cells_that_matter_alike():
-    payload = check([photo((0, 0, 60, 20))])
-    assert payload["claims"][0]["evidence"][0]["box"] == [0.0, 0.0, 60.0, 20.0]
+    assert evidence == {"image": 1, "box": [45.0, 30.0, 90.0, 60.0]}
 
 
 def test_evidence_names_the_photo_that_matters():
     payload = check([photo(), photo((0, 0, 30, 20)), photo()])
-    assert payload["claims"][0]["evidence"] == [{"image": 2, "box": [0.0, 0.0, 30.0, 20.0]}]
+    assert payload["claims"][0]["evidence"] == [{"image": 2, "box": [0.0, 0.0, 45.0, 30.0]}]
 
 
-def test_evidence_is_the_whole_photo_where_hiding_changes_nothing():
-    payload = check([photo()])
-    assert payload["claims"][0]["label"] == "REFUTED"
+def test_evidence_is_the_whole_photo_where_no_part_says_it_more_clearly():
+    payload = check([photo((0, 0, 90, 60))])
+    assert payload["claims"][0]["label"] == "SUPPORTED"
     assert payload["claims"][0]["evidence"] == [{"image": 1, "box": [0.0, 0.0, 90.0, 60.0]}]
 
 
-def test_a_refutation_rests_on_what_shows_the_other_thing():
-    payload = check([photo((30, 20, 60, 40))], "blue mug")
-    assert payload["claims"][0]["evidence"][0]["box"] == [30.0, 20.0, 60.0, 40.0]
+def test_a_refutation_has_the_photo_that_refutes_most_and_no_place_in_it():
+    engine = FakeEngine(sees_red)
+    payload = check([photo(), photo((30, 20, 60, 40))], "a blue thing", engine=engine)
+    assert payload["claims"][0]["label"] == "REFUTED"
+    assert payload["claims"][0]["evidence"] == [{"image": 2, "box": [0.0, 0.0, 90.0, 60.0]}]
+    assert len(engine.prefixes) == 1 + 2
 
 
 def test_a_claim_without_an_answer_has_no_evidence():
@@ -210,10 +262,12 @@ def test_a_label_is_the_likeliest_answer_and_probabilities_sum_to_one(answers):
     assert judgement.probability == three[judgement.label] == max(three.values())
 
 
-def test_the_cells_of_the_grid_cover_the_photo_once():
-    picture = Image.new("L", (100, 61))
-    for box in grid(picture):
-        picture.paste(ImageStat.Stat(picture.crop(box)).extrema[0][1] + 1, box)
+@pytest.mark.parametrize("size", [(100, 61), (1, 1), (3, 200)])
+def test_the_windows_of_a_photo_cover_it(size):
+    picture = Image.new("L", size)
+    for box in windows(picture):
+        assert picture.crop(box).size == (box[2] - box[0], box[3] - box[1])
+        picture.paste(1, box)
     assert picture.getextrema() == (1, 1)
 
 
@@ -238,9 +292,11 @@ def test_the_payload_is_json_in_the_shape_of_the_contract():
     reports = Reports()
     payload = check([photo((0, 0, 30, 20))], colour="blue", report=reports)
     assert json.loads(json.dumps(payload)) == payload
-    assert list(payload) == ["verdict", "score", "claims", "unchecked", "photos", "usage"]
+    assert list(payload) == [
+        "verdict", "score", "rule", "decided_by", "claims", "unchecked", "photos", "usage",
+    ]  # fmt: skip
     assert set(payload["claims"][0]) >= {"text", "attribute", "label", "probability", "evidence"}
-    assert payload["claims"][1]["span"] == [0, 4]
+    assert [claim["span"] for claim in payload["claims"]] == [[0, 7], [0, 3], [4, 7], [0, 4]]
     assert payload["photos"] == [{"sha256": SHA, "width": 90, "height": 60}]
     assert set(payload["usage"]) == {"tokens", "durations_s", "prompt_sha256"}
     assert [r.phase for r in reports][-1] == "locating"

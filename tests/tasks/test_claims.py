@@ -2,12 +2,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmapp.tasks.claims import MOST_CHARACTERS, MOST_CLAIMS, take_claims
+from mmapp.tasks.claims import MOST_CHARACTERS, MOST_CLAIMS, Kind, take_claims
+from mmapp.tasks.claims.kinds import find_words, kind_of, listed
 from mmapp.types import Listing
 
 
 def claims(title="Mug", description="", **attributes):
-    return take_claims(Listing((), title, description, attributes))[0]
+    found = take_claims(Listing((), title, description, attributes))[0]
+    return [claim for claim in found if not claim.is_detail]
+
+
+def details(title):
+    """Words, kind and attribute of each detail of a title."""
+    found = take_claims(Listing((), title))[0]
+    return [(c.text, c.kind.value, c.attribute) for c in found if c.is_detail]
+
+
+def kinds(text):
+    return [(text[word.start : word.end], word.kind.value) for word in find_words(text)]
 
 
 def pairs(found):
@@ -72,6 +84,147 @@ def test_claims_beyond_the_bound_are_given_back_apart():
     checked, unchecked = take_claims(Listing((), "Mug", description))
     assert len(checked) == MOST_CLAIMS
     assert len(unchecked) == 6
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        (
+            "Red cotton T-shirt without hood",
+            [
+                ("Red", "colour", "colour"),
+                ("cotton", "material", "material"),
+                ("T-shirt", "product", "type"),
+                ("without hood", "negation", "title"),
+            ],
+        ),
+        (
+            "Nike blue and white striped shoes with white laces for children",
+            [
+                ("Nike", "brand", "brand"),
+                ("blue and white", "colour", "colour"),
+                ("striped", "pattern", "pattern"),
+                ("shoes", "product", "type"),
+                ("with white laces", "colour", "title"),
+            ],
+        ),
+        (
+            "新款黑色真皮不带帽卫衣 2件装 包邮",
+            [
+                ("黑色", "colour", "颜色"),
+                ("真皮", "material", "材质"),
+                ("不带帽", "negation", "title"),
+                ("卫衣", "product", "类别"),
+                ("2件装", "count", "数量"),
+                ("包邮", "delivery", "title"),
+            ],
+        ),
+        (
+            "蓝白条纹衬衫",
+            [
+                ("蓝白", "colour", "颜色"),
+                ("条纹", "pattern", "图案"),
+                ("衬衫", "product", "类别"),
+            ],
+        ),
+        (
+            "Mug without lid, free delivery",
+            [
+                ("Mug", "product", "type"),
+                ("without lid", "negation", "title"),
+                ("free delivery", "delivery", "title"),
+            ],
+        ),
+        ("Green tea", []),
+        ("红茶", []),
+        ("Bed for small brown dogs", [("Bed", "product", "type")]),
+    ],
+)
+def test_a_title_is_taken_apart_into_what_it_says(title, expected):
+    assert details(title) == expected
+
+
+def test_what_a_title_says_elsewhere_is_not_said_again_by_a_detail():
+    found = take_claims(Listing((), "Red mug, red", "", {"colour": "red"}))[0]
+    assert [(c.text, c.field, c.is_detail) for c in found] == [
+        ("Red mug", "title", False),
+        ("mug", "title", True),
+        ("red", "title", False),
+        ("red", "attributes", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("orange dress", [("orange", "colour"), ("dress", "product")]),
+        ("orange", [("orange", "product")]),
+        ("orange juice", [("orange juice", "product")]),
+        ("glass mug", [("glass", "material"), ("mug", "product")]),
+        ("wine glasses", [("wine glasses", "product")]),
+        ("红茶和黄瓜", [("红茶", "product"), ("黄瓜", "product")]),
+        ("不锈钢锅", [("不锈钢", "material"), ("锅", "product")]),
+        ("非常好", []),
+        ("infrared", []),
+        ("bluetooth", [("bluetooth", "performance")]),
+        ("1,500 g", [("1,500 g", "weight")]),
+    ],
+)
+def test_the_longest_word_that_fits_its_place_tells_the_kind(text, expected):
+    found = kinds(text)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "kind"),
+    [
+        ("Free delivery within 3 days.", "", "delivery"),
+        ("Two-year warranty included.", "", "warranty"),
+        ("Super soft and comfortable", "", "feel"),
+        ("Made in Portugal", "", "origin"),
+        ("500 g", "", "weight"),
+        ("Costs 12 dollars.", "", "price"),
+        ("Spain", "Country of origin", "origin"),
+        ("500", "weight", "weight"),
+        ("包邮", "", "delivery"),
+        ("柔软舒适", "", "feel"),
+        ("两年质保。", "", "warranty"),
+        ("西班牙", "产地", "origin"),
+        ("99 元", "", "price"),
+        ("The shirt is soft.", "description", "feel"),
+    ],
+)
+def test_what_no_photo_can_show_is_told_by_its_words_or_its_name(text, attribute, kind):
+    assert kind_of(text, attribute) == kind
+    assert not Kind(kind).is_visible
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "kind"),
+    [
+        ("Soft red wool", "", "several"),
+        ("dark blue", "Farbe", "colour"),
+        ("not red", "colour", "negation"),
+        ("没有图案", "图案", "negation"),
+        ("anything", "品牌", "brand"),
+        ("Comes with a lid.", "", "other"),
+        ("softball", "", "other"),
+        ("The label says “Milk”.", "", "several"),
+        ("九成新", "", "condition"),
+    ],
+)
+def test_what_a_photo_may_show_is_asked(text, attribute, kind):
+    assert kind_of(text, attribute) == kind
+    assert Kind(kind).is_visible
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", [k for k in Kind if k not in (Kind.SEVERAL, Kind.OTHER)])
+def test_every_listed_word_is_found_whole(language, kind):
+    """In its own kind or in one that goes first; a word that another hides would be dead."""
+    assert listed(kind, language)
+    for word in listed(kind, language):
+        assert [text for text, _ in kinds(word)] in ([word], [word.strip()]), word
 
 
 TEXT = st.text(alphabet="aB 1,.:!(|-*)\n红，。；：（）【】•", max_size=80)

@@ -138,7 +138,7 @@ def test_a_finished_question_shows_its_answer_on_its_page(site: Site, answer: Jo
     assert "Repairs will cost 4.2 million euros" in shown
     assert 'data-page="1"' in shown
     found = table(site, Search(task="ask"), 0)
-    assert f"/en/documents?job={answer.id}" in found
+    assert f"/en/ask?job={answer.id}" in found
 
 
 def test_a_finished_listing_shows_its_claims_and_photo(site: Site, verdict: Job) -> None:
@@ -149,7 +149,7 @@ def test_a_finished_listing_shows_its_claims_and_photo(site: Site, verdict: Job)
 
 
 def view(site: Site) -> JobView:
-    return JobView(site, TaskName.SUMMARIZE, show_job, try_samples)
+    return JobView(site, [TaskName.SUMMARIZE], show_job, try_samples)
 
 
 def is_active(updates: list[Any]) -> bool:

@@ -21,7 +21,7 @@ from mmapp.types import (
     Status,
     TaskName,
 )
-from mmapp.web import render
+from mmapp.web import render, verdicts
 from mmapp.web.words import Words
 
 EN, ZH = Words("en"), Words("zh")
@@ -114,7 +114,7 @@ def verdict(listing: Listing, text: str, **values: Any) -> str:
         "evidence": [{"image": 1, "box": [0.0, 0.0, 50.0, 100.0]}],
     }
     payload = {"verdict": "inconsistent", "score": 0.2, "claims": [claim | values]}
-    return render.verdict(EN, job(), listing, payload, {}, [Page(1, 100, 200)])
+    return verdicts.verdict(EN, job(), listing, payload, {}, [Page(1, 100, 200)])
 
 
 def test_an_answer_is_marked_on_its_page_and_a_missing_one_is_said() -> None:
@@ -184,9 +184,76 @@ def test_claims_are_coloured_where_they_stand() -> None:
     assert "<dd>slim</dd>" in markup
 
 
+def test_a_detail_is_coloured_inside_the_statement_that_it_stands_in() -> None:
+    claims = [
+        {"field": "title", "attribute": "title", "span": [0, 12], "label": "SUPPORTED"},
+        {"field": "title", "attribute": "colour", "span": [2, 6], "label": "REFUTED"},
+    ]
+    markup = verdicts.listing_words(EN, Listing((SHA,), "A blue shirt"), {"claims": claims})
+    assert (
+        '<mark class="SUPPORTED">A </mark><mark class="REFUTED">blue</mark>'
+        '<mark class="SUPPORTED"> shirt</mark>'
+    ) in markup
+
+
+def test_a_claim_that_no_photo_can_show_says_that_no_model_was_asked() -> None:
+    listing = Listing((SHA,), "Shirt", "Soft")
+    markup = verdict(listing, "Soft", field="description", kind="feel", visible=False, evidence=[])
+    assert "no photo can show this" in markup
+    assert "the model was not asked" in markup
+    assert "80%" not in markup
+
+
+def test_a_verdict_says_its_rule_and_what_decided() -> None:
+    claim = {"text": "Shirt", "label": "REFUTED"}
+    payload = {
+        "verdict": "inconsistent",
+        "score": 0.2,
+        "claims": [claim],
+        "rule": {"consistent": 0.8, "inconsistent": 0.2},
+        "decided_by": {"claim": 0, "image": 2},
+    }
+    markup = verdicts.headline(EN, payload)
+    assert "Decided by “Shirt” on photo 2." in markup
+    assert "They agree from 80% on, and disagree from 20% down." in markup
+
+
+def test_a_proposal_says_what_is_sure_what_is_closest_and_what_to_change() -> None:
+    sure = {"kind": "colour", "en": "yellow", "zh": "黄色", "known": 11, "share": 0.9}
+    unsure = {"kind": "product", "en": "Melon", "zh": "甜瓜", "known": 115, "share": 0.3}
+    closest = [
+        {"en": "Melon", "zh": "甜瓜", "share": 0.3},
+        {"en": ATTACK, "zh": "梨", "share": 0.2},
+    ]
+    words = {"title": "", "description": "Yellow.", "attributes": {}}
+    proposed = {
+        "choices": [
+            {**sure, "proposed": True, "closest": []},
+            {**unsure, "proposed": False, "closest": closest},
+        ],
+        "en": words,
+        "zh": words,
+    }
+    change = {"old": "Red", "new": "Yellow", "refuted": 0.97, "share": 0.9}
+    corrected = {"changes": [change], "title": f"Yellow {ATTACK}", "attributes": {}}
+    payload = {"claims": [], "proposal": proposed}
+    alone = verdicts.verdict(EN, job(), Listing((SHA,), ""), payload, {}, [None])
+    assert "closest known names: Melon · " in alone
+    assert "90% of 11 known names" in alone
+    assert "table class=" not in alone
+    claim = {"text": "Red", "attribute": "title", "field": "title", "span": [0, 3]}
+    claim |= {"label": "REFUTED", "probability": 0.9, "evidence": []}
+    payload = {"verdict": "inconsistent", "score": 0.1, "claims": [claim], "proposal": proposed}
+    payload |= {"correction": corrected}
+    markup = verdicts.verdict(ZH, job(), Listing((SHA,), "Red"), payload, {}, [None])
+    assert "<del>Red</del> → <ins>Yellow</ins>" in markup
+    assert "旧词不符 97%，新词 90%" in markup
+    assert ATTACK not in markup
+
+
 def test_an_unchecked_claim_is_told() -> None:
     payload = {"claims": [], "unchecked": [{"text": "one too many"}]}
-    assert "one too many" in render.listing_words(EN, Listing((SHA,), "Shirt"), payload)
+    assert "one too many" in verdicts.listing_words(EN, Listing((SHA,), "Shirt"), payload)
 
 
 def test_a_verdict_counts_its_labels() -> None:

@@ -10,15 +10,18 @@ import pytest
 
 import mmapp.web
 from mmapp.exports import QUOTES_OF
+from mmapp.tasks import claims, facts
+from mmapp.tasks.compare import KINDS
 from mmapp.tasks.coverage import PageState
-from mmapp.tasks.facts import Kind
+from mmapp.tasks.extract import DEFAULT_FIELDS, FoundBy
 from mmapp.types import Label, Status, TaskName
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
-    r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|listings|batch|results)_.*"
+    r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|ask|compare|listings|batch"
+    r"|results|field|found_by|kind|change|old|new)_.*"
 )
 
 
@@ -34,7 +37,7 @@ def test_english_and_chinese_have_the_same_placeholders() -> None:
 def test_the_chinese_is_chinese() -> None:
     words = {key: re.sub(r"\{\w+\}", "", zh) for key, (_, zh) in WORDS.items()}
     plain = {key for key, text in words.items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert plain == {"colon", "other_language", "units_of", "page_of", "headline"}
+    assert plain == {"colon", "other_language", "units_of", "page_of", "headline", "comma"}
 
 
 def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
@@ -48,7 +51,7 @@ def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
     assert unused == set()
 
 
-MISSING = ["quote", "page", "proof", "language", "words", *Kind]
+MISSING = ["quote", "page", "proof", "language", "words", *facts.Kind]
 
 
 @pytest.mark.parametrize(
@@ -57,12 +60,20 @@ MISSING = ["quote", "page", "proof", "language", "words", *Kind]
         *Status,
         *Label,
         *(f"task_{name}" for name in TaskName),
+        *(f"kind_{kind}" for kind in claims.Kind if kind is not claims.Kind.OTHER),
         *(f"missing_{kind}" for kind in MISSING),
         *(f"coverage_{state}" for state in PageState),
     ],
 )
 def test_every_noun_of_the_application_has_a_word(noun: str) -> None:
     assert all(Words(language)(noun) for language in LANGUAGES)
+
+
+def test_every_field_and_way_and_kind_of_change_has_a_word() -> None:
+    keys = [f"field_{name}" for name in DEFAULT_FIELDS]
+    keys += [f"found_by_{way.replace(' ', '_')}" for way in FoundBy]
+    keys += [f"change_{kind}" for kind in KINDS]
+    assert set(keys) <= set(WORDS)
 
 
 def test_an_unknown_word_is_a_defect() -> None:

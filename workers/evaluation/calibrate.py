@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmapp.errors import BadInput
-from mmapp.tasks.check_listing import Calibration
+from mmapp.tasks.verdict import Calibration
 from model.train.calibration import fit
 
 PROFILE = "profile.json"

@@ -19,7 +19,7 @@ from mmapp.batches import CATEGORIES, read_batch, read_cells
 from mmapp.config import Settings
 from mmapp.documents.reader import Reader
 from mmapp.errors import BadInput
-from mmapp.tasks.check_listing import Calibration
+from mmapp.tasks.verdict import Calibration
 from mmapp.types import Document, Engine, Listing, TaskName
 from workers.evaluation import metrics
 from workers.evaluation.kinds import (

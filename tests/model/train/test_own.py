@@ -323,7 +323,7 @@ def test_a_listing_is_cut_into_the_claims_that_the_application_checks(title: str
     listing = listing_of(title, WORDS["description"])
     served = ServedListing(("0" * 64,), title, listing.description, dict(listing.attributes))
     claims, _ = take_claims(served)
-    assert claims_of(listing) == [(claim.attribute, claim.text) for claim in claims]
+    assert claims_of(listing) == [(c.attribute, c.text) for c in claims if not c.is_detail]
 
 
 def test_what_agrees_is_taught_as_yes_and_other_titles_as_no() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmapp.errors import BadInput
-from mmapp.tasks.check_listing import Calibration
+from mmapp.tasks.verdict import Calibration
 from workers.evaluation.calibrate import calibrate
 
 

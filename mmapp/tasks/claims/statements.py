@@ -1,8 +1,10 @@
 """The claims of a listing: what its title, attributes and description say, word for word.
 
 A claim is never invented or reworded: its text is a run of characters of the listing, with the
-field and the place where it stands, and negations stay inside it. Claims beyond a bound are given
-back apart, so that they are reported and not lost. Refuses nothing; called by `check_listing`.
+field and the place where it stands, and negations stay inside it. Statements are whole parts of a
+title, values and sentences; a title's details come behind the statement that they stand in. Claims
+beyond a bound are given back apart, so that they are reported and not lost. Refuses nothing; called
+by `check_listing`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from mmapp.tasks.claims.details import details_of
+from mmapp.tasks.claims.kinds import Kind, kind_of
 from mmapp.tasks.sentences import sentence_spans
 from mmapp.types import Listing
 
@@ -45,26 +49,48 @@ class Claim:
     end: int
     #: Says what the product is; the others are about that product and depend on this one.
     names_product: bool = False
+    kind: Kind = Kind.OTHER
+    #: Stands inside another claim of the title, and says one of the things that it says.
+    is_detail: bool = False
 
 
 def take_claims(listing: Listing) -> tuple[list[Claim], list[Claim]]:
     """The claims to check, the product's first, and those beyond the bound."""
     seen: set[tuple[str, str]] = set()
-    found = []
-    for claim in _all_claims(listing):
-        key = (claim.attribute.casefold(), claim.text.casefold())
-        if key not in seen and re.search(r"[^\W_]", claim.text):
+    found: list[Claim] = []
+    for statement in _statements(listing):
+        key = (statement.attribute.casefold(), statement.text.casefold())
+        if key not in seen and re.search(r"[^\W_]", statement.text):
             seen.add(key)
-            found.append(claim)
+            found.append(statement)
+    told = {(claim.kind, claim.text.casefold()) for claim in found if claim.field == "title"}
+    found = [
+        claim for statement in found for claim in (statement, *_details(statement, listing, told))
+    ]
     return found[:MOST_CLAIMS], found[MOST_CLAIMS:]
 
 
-def _all_claims(listing: Listing) -> Iterator[Claim]:
+def _statements(listing: Listing) -> Iterator[Claim]:
     yield from _title_claims(listing.title)
     for name, value in listing.attributes.items():
         for start, end in _pieces(value, 0, len(value)):
-            yield Claim(value[start:end], name, "attributes", start, end)
+            text = value[start:end]
+            yield Claim(text, name, "attributes", start, end, kind=kind_of(text, name))
     yield from _description_claims(listing.description)
+
+
+def _details(statement: Claim, listing: Listing, told: set[tuple[Kind, str]]) -> Iterator[Claim]:
+    """Those of a title's statement that the title does not tell elsewhere; adds them to `told`."""
+    if statement.field != "title":
+        return
+    for one in details_of(listing.title, statement.start, statement.end):
+        text = listing.title[one.start : one.end]
+        key = (one.kind, text.casefold())
+        if key not in told:
+            told.add(key)
+            yield Claim(
+                text, one.attribute, "title", one.start, one.end, kind=one.kind, is_detail=True
+            )
 
 
 def _title_claims(title: str) -> Iterator[Claim]:
@@ -77,7 +103,9 @@ def _title_claims(title: str) -> Iterator[Claim]:
     is_first = True
     for part_start, part_end in parts + asides:
         for start, end in _pieces(title, part_start, part_end):
-            yield Claim(title[start:end], "title", "title", start, end, names_product=is_first)
+            text = title[start:end]
+            kind = Kind.PRODUCT if is_first else kind_of(text)
+            yield Claim(text, "title", "title", start, end, is_first, kind)
             is_first = False
 
 
@@ -100,7 +128,9 @@ def _description_claims(description: str) -> Iterator[Claim]:
         start = named.end() if named else start
         for first, last in sentence_spans(description[start:end]):
             for cut in _pieces(description, start + first, start + last):
-                yield Claim(description[slice(*cut)], attribute, "description", *cut)
+                text = description[slice(*cut)]
+                kind = kind_of(text, attribute)
+                yield Claim(text, attribute, "description", *cut, kind=kind)
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
