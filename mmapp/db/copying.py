@@ -38,7 +38,7 @@ class StoredTables:
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Every row as JSON values, one after another out of a cursor."""
         table = TABLES[name]
-        query = select(table).order_by(_leads_nobody(table), *table.primary_key)
+        query = select(table).order_by(*_leaders_first(table), *table.primary_key)
         for row in self._sql.execute(query.execution_options(yield_per=CHUNK)):
             yield {column: _plain(value) for column, value in row._mapping.items()}
 
@@ -69,11 +69,12 @@ class StoredTables:
         self._sql.execute(select(func.setval(counter, func.coalesce(highest, 1))))
 
 
-def _leads_nobody(table: Table) -> ColumnElement[bool]:
-    """Whether a row refers to another row of its own table, and so has to come after it."""
+def _leaders_first(table: Table) -> list[ColumnElement[bool]]:
+    """Rows that refer to another row of their own table stand behind those that don't."""
     (key, *_) = table.primary_key
     inner = [c for c in table.columns for link in c.foreign_keys if link.column.table is table]
-    return or_(False, *(and_(column.is_not(None), column != key) for column in inner))
+    refers = [and_(column.is_not(None), column != key) for column in inner]
+    return [func.coalesce(or_(*refers), False)] if refers else []
 
 
 def _plain(value: Any) -> Any:

@@ -78,8 +78,9 @@ def test_no_file_is_written_over_and_no_half_of_one_stays(jobs: Jobs, tmp_path: 
     assert file.read_text() == "mine"
 
 
+@pytest.mark.usefixtures("filled")
 def test_a_damaged_backup_is_refused_and_nothing_of_it_stays(
-    jobs: Jobs, filled: str, other: Settings, tmp_path: Path
+    jobs: Jobs, other: Settings, tmp_path: Path
 ) -> None:
     whole, cut, altered = (tmp_path / name for name in ("whole", "cut", "altered"))
     jobs.backup(whole, silent)
