@@ -41,7 +41,8 @@ from model.checkpoint import load_transformer, save_checkpoint
 from model.convert.gguf import export_gguf
 from model.engine import choose_device, choose_dtype
 from model.progress import Progress
-from model.quantized.quantize import Precision, quantize
+from model.quantized.quantize import quantize
+from model.quantized.rounding import Precision
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"transformers": "transformers", "llama.cpp": "xllamacpp"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mmapp.errors import BrokerDown
-from mmapp.types import Priority
+from mmapp.types import Message, Priority
 
 if TYPE_CHECKING:
     from celery import Celery  # type: ignore[import-untyped]
@@ -21,8 +21,13 @@ QUEUE = "mmapp"
 TASK = "mmapp.run_job"
 
 #: Redis keeps one list for each step; 0 is served first.
-PRIORITY_STEPS = (0, 6)
-PRIORITIES = {Priority.INTERACTIVE: 0, Priority.BATCH: 6}
+PRIORITY_STEPS = (0, 3, 6, 9)
+STEPS = {
+    (Priority.INTERACTIVE, True): 0,
+    (Priority.INTERACTIVE, False): 3,
+    (Priority.BATCH, True): 6,
+    (Priority.BATCH, False): 9,
+}
 
 #: Celery never gives a message out twice while its worker lives; the database's lease does that.
 VISIBILITY_TIMEOUT_S = 12 * 3600
@@ -80,19 +85,19 @@ class Broker:
         self._app: Celery | None = None
         self._redis: Redis | None = None
 
-    def send(self, jobs: Iterable[tuple[str, Priority]]) -> None:
-        """Tells the workers; raises `BrokerDown` at the first job that could not be sent."""
+    def send(self, messages: Iterable[Message]) -> None:
+        """Tells the workers; raises `BrokerDown` at the first message that could not be sent."""
         from kombu.exceptions import OperationalError
 
         app = self._connected_app()
         try:
             with app.producer_or_acquire() as producer:
-                for job_id, priority in jobs:
+                for message in messages:
                     app.send_task(
                         TASK,
-                        args=(job_id,),
+                        args=(message.job_id,),
                         producer=producer,
-                        priority=PRIORITIES[priority],
+                        priority=STEPS[message.priority, message.is_again],
                         retry=False,
                     )
         except (OperationalError, OSError) as error:

@@ -111,9 +111,14 @@ class Settings(BaseSettings):
         20_000_000_000, description="Most bytes that the zip of a batch unpacks to"
     )
 
-    lease_seconds: float = Field(60.0, description="A silent worker's job is taken over after this")
+    lease_seconds: float = Field(20.0, description="A silent worker's job is taken over after this")
+    stall_seconds: float = Field(
+        1800.0, description="A job without progress for so long is stopped with its worker", gt=0
+    )
     sweep_seconds: float = Field(5.0, description="How often lost jobs are looked for")
-    max_attempts: int = Field(3, description="Attempts before a job that kills workers fails")
+    max_attempts: int = Field(
+        3, description="Attempts at a job that kills workers or meets what may pass", ge=1
+    )
     job_seconds: float = Field(6 * 3600.0, description="Hard limit for one attempt of one job")
     log_level: str = Field("INFO", description="Least severe log line that is written")
 

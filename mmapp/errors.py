@@ -15,6 +15,8 @@ class MmappError(Exception):
     code = "error"
     #: Exit status of the command line.
     exit_code = 2
+    #: The same may succeed a little later: a job that met it is tried again.
+    may_pass = False
 
 
 class BadInput(MmappError):
@@ -113,6 +115,31 @@ class DatabaseNotReady(MmappError):
 
     code = "database_not_ready"
     exit_code = 1
+    may_pass = True
+
+
+class StorageProblem(MmappError):
+    """A file can't be written or read: the disk is full, or a folder is gone."""
+
+    code = "storage"
+    exit_code = 1
+    may_pass = True
+
+
+class OutOfMemory(MmappError):
+    """The job needs more memory than the worker can get."""
+
+    code = "out_of_memory"
+    exit_code = 1
+    may_pass = True
+
+
+class JobStalled(MmappError):
+    """The job made no progress for too long; its worker's process was ended."""
+
+    code = "stalled"
+    exit_code = 1
+    may_pass = True
 
 
 class CheckpointProblem(MmappError):

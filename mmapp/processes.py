@@ -49,6 +49,11 @@ class Process:
             return True
         return bool(self.began) and began(self.pid) != self.began
 
+    @property
+    def lives_here(self) -> bool:
+        """True only when that is sure: it is this machine's, and runs."""
+        return self.machine == machine() and not self.is_dead
+
 
 def exists(pid: int) -> bool:
     """Whether `pid` runs; one that ended and was not waited for yet does not."""

@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -86,6 +87,7 @@ class Stack:
         self._announce = announce
         self._lock: IO[str] | None = None
         self._socket: Path | None = None
+        self._temporary: Path | None = None
         self._supervisor = Supervisor(self._tell)
         self._workers: list[Service] = []
         self._previous_handler: Any = None
@@ -148,6 +150,9 @@ class Stack:
     def _start_workers(self) -> None:
         log_path = self.settings.data_dir / "logs" / "worker.log"
         environment = _environment(self.settings, self._worker_count)
+        # Workers are killed, not asked to end: nobody else takes away what they leave.
+        self._temporary = _temporary_folder(self.settings.data_dir)
+        environment["TMPDIR"] = str(self._temporary)
         command = [sys.executable, "-m", "workers"]
         for number in range(1, self._worker_count + 1):
             name = "worker" if self._worker_count == 1 else f"worker {number}"
@@ -212,6 +217,8 @@ class Stack:
         self._supervisor.stop()
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
         if self._lock is not None:
             _state_path(self.settings.data_dir).unlink(missing_ok=True)
             self._lock.close()
@@ -262,6 +269,16 @@ def _socket_folder(data_dir: Path) -> Path:
         if not exists(int(socket.stem)):
             socket.unlink(missing_ok=True)
     return folder
+
+
+def _temporary_folder(data_dir: Path) -> Path:
+    """A folder for the temporary files of this process's workers; those of dead stacks go."""
+    parent = data_dir / "tmp"
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in parent.iterdir():
+        if not exists(int(folder.name.partition("-")[0])):
+            shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
 
 
 def _redis_command(socket: Path) -> list[str]:

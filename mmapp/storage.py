@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmapp.errors import NotFound
+from mmapp.errors import NotFound, StorageProblem
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -33,18 +33,29 @@ class Blobs:
         target = self.path(sha256)
         if target.exists():
             return sha256
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+        except OSError as error:
+            raise self._no_room(error) from error
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(target)
-        except BaseException:
+        except BaseException as error:
             Path(temporary).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._no_room(error) from error
             raise
         return sha256
+
+    def _no_room(self, error: OSError) -> StorageProblem:
+        return StorageProblem(
+            f"A file can't be written to {self.root} ({error.strerror or error}); make room there,"
+            " then add it again"
+        )
 
     def get(self, sha256: str) -> bytes:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -264,6 +264,15 @@ class Job:
     #: Row in its batch, from 0.
     batch_row: int | None = None
     cancel_requested: bool = False
+
+
+class Message(NamedTuple):
+    """What the broker carries: that a job waits. A hint, which can be lost or come twice."""
+
+    job_id: str
+    priority: Priority
+    #: An attempt at it was lost, so it goes before others of its priority.
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

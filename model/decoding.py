@@ -103,7 +103,7 @@ class Decoder:
     def is_current(self) -> bool:
         """Whether all weights are still where they were."""
         return all(
-            holder.get(name) is held and (place is None or held.data_ptr() == place)
+            holder.get(name) is held and (not isinstance(held, Tensor) or held.data_ptr() == place)
             for holder, name, held, place in self._links
         )
 

@@ -76,8 +76,21 @@ def _verbs(group: Any, before: str) -> Iterator[str]:
             yield f"| `{before} {name}` | {(command.help or '').strip().splitlines()[0]} |"
 
 
+def transitions_table() -> str:
+    """Every way of a job from a status to another."""
+    from mmapp.jobs.transitions import TRANSITIONS
+
+    rows = ["| event | from | to | |", "|---|---|---|---|"]
+    rows += [
+        f"| {step.event} | {step.before or 'new'} | {step.after} | {step.when} |"
+        for step in TRANSITIONS
+    ]
+    return "\n".join(rows)
+
+
 PARTS: dict[tuple[Path, str], Callable[[], str]] = {
     (ARCHITECTURE, "tree"): tree,
+    (ARCHITECTURE, "transitions"): transitions_table,
     (README, "settings"): settings_table,
     (README, "verbs"): verbs_table,
 }

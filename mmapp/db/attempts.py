@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
 
 from mmapp.db.following import promote_follower
 from mmapp.db.tables import jobs, results
@@ -148,19 +148,35 @@ class StoredAttempts:
             promote_follower(self._sql, job_id)
         return ended.rowcount == 1
 
-    def put_back(self, job_id: str, attempt: int, *, forgiven: bool) -> bool:
-        """Queues a running job again; `forgiven`: the attempt does not count."""
+    def put_back(
+        self, job_id: str, attempt: int, *, forgiven: bool = False, after_s: float = 0.0
+    ) -> bool:
+        """Queues a running job again, to be sent after some seconds; False: not ours any more.
+
+        One that somebody has cancelled meanwhile ends. `forgiven`: the attempt does not count.
+        """
+        is_cancelled = jobs.c.cancel_requested
         values: dict[str, Any] = {
-            "status": Status.QUEUED,
+            "status": case((is_cancelled, Status.CANCELLED), else_=Status.QUEUED),
+            "finished_at": case((is_cancelled, self._sql.moment()), else_=jobs.c.finished_at),
             "worker": None,
             "lease_until": None,
             "sent_at": None,
+            "not_before": self._sql.moment(after_s),
             "progress": {},
         }
         if forgiven:
             values["series_start"] = jobs.c.series_start + 1
-        back = self._sql.execute(update(jobs).where(*_fence(job_id, attempt)).values(values))
-        return back.rowcount == 1
+        back = self._sql.execute(
+            update(jobs)
+            .where(*_fence(job_id, attempt))
+            .values(values)
+            .returning(jobs.c.cancel_requested)
+        )
+        ended: bool | None = back.scalar()
+        if ended:
+            promote_follower(self._sql, job_id)
+        return ended is not None
 
     def expired(self) -> list[Held]:
         """Running jobs whose lease has run out."""

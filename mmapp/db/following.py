@@ -60,13 +60,15 @@ def same_work(
 
 def promote_follower(sql: Transaction, leader_id: str) -> None:
     """Lets the first that follows an ended job run itself, and the rest follow that one."""
-    first = sql.execute(
-        select(jobs.c.id)
+    # Locked, all of them: one that is being cancelled meanwhile must not be chosen to lead.
+    waiting = sql.execute(
+        select(jobs.c.id, jobs.c.priority)
         .where(jobs.c.follows == leader_id)
-        .order_by((jobs.c.priority == Priority.INTERACTIVE).desc(), jobs.c.id)
-        .limit(1)
-    ).scalar()
-    if first is None:
+        .order_by(jobs.c.id)
+        .with_for_update()
+    ).all()
+    if not waiting:
         return
+    first = min(waiting, key=lambda job: (job.priority is not Priority.INTERACTIVE, job.id)).id
     sql.execute(update(jobs).where(jobs.c.id == first).values(follows=None, sent_at=None))
     sql.execute(update(jobs).where(jobs.c.follows == leader_id).values(follows=first))

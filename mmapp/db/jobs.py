@@ -108,6 +108,7 @@ class StoredJobs:
                 error_code="",
                 queued_at=now,
                 sent_at=None if result_of or follows else now,
+                not_before=None,
                 started_at=now if result_of else None,
                 finished_at=now if result_of else None,
                 result_of=result_of,
@@ -147,6 +148,8 @@ class StoredJobs:
 
     def cancel(self, job_id: str) -> bool:
         """Ends a queued job, or marks a running one; False when it is neither."""
+        # Locked, so that it does not go from one to the other between the two questions.
+        self._sql.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
         ended = self._sql.execute(
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.status == Status.QUEUED)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 
 from mmapp.db.tables import jobs
 from mmapp.db.transaction import CHUNK, Transaction
-from mmapp.types import Priority, Status
+from mmapp.types import Message, Priority, Status
 
 
 class StoredMessages:
@@ -18,8 +19,8 @@ class StoredMessages:
         self._sql = sql
 
     def count_unsent(self) -> int:
-        """Queued jobs whose id has to be given to the broker."""
-        query = select(func.count()).where(_waiting(), jobs.c.sent_at.is_(None))
+        """Queued jobs whose id has to be given to the broker now."""
+        query = select(func.count()).where(_waiting(), self._is_due())
         return int(self._sql.execute(query).scalar_one())
 
     def count_sent(self, age_s: float) -> int:
@@ -27,15 +28,49 @@ class StoredMessages:
         query = select(func.count()).where(_waiting(), jobs.c.sent_at <= self._sql.moment(-age_s))
         return int(self._sql.execute(query).scalar_one())
 
-    def take_unsent(self, limit: int) -> list[tuple[str, Priority]]:
+    def take_unsent(self, limit: int) -> list[Message]:
         """Takes over the sending of queued jobs that were never sent."""
-        return self._mark_sent(jobs.c.sent_at.is_(None), limit)
+        return self._mark_sent(self._is_due(), limit)
 
-    def take_lost(self, age_s: float, limit: int) -> list[tuple[str, Priority]]:
+    def take_lost(self, age_s: float, limit: int) -> list[Message]:
         """Takes over the sending of those that were sent longest ago."""
         return self._mark_sent(jobs.c.sent_at <= self._sql.moment(-age_s), limit)
 
-    def _mark_sent(self, condition: ColumnElement[bool], limit: int) -> list[tuple[str, Priority]]:
+    def take_overtaken(self, slack_s: float, limit: int) -> list[Message]:
+        """Takes over the sending of those that others, sent later, have overtaken.
+
+        The broker keeps the order, so their messages are lost, however many wait there.
+        """
+        overtaken: ColumnElement[bool] = false()
+        for priority in Priority:
+            last = self._last_served(priority)
+            if last is not None:
+                before = last - timedelta(seconds=slack_s)
+                overtaken |= and_(jobs.c.priority == priority, jobs.c.sent_at < before)
+        return self._mark_sent(overtaken, limit)
+
+    def _last_served(self, priority: Priority) -> datetime | None:
+        """Jobs of this priority that were sent before this moment have all been handed out."""
+        running = select(func.max(jobs.c.sent_at)).where(
+            jobs.c.status == Status.RUNNING, jobs.c.priority == priority
+        )
+        moments = [self._sql.execute(running).scalar()]
+        if priority is Priority.INTERACTIVE:
+            # A batch's job is handed out only while no person's job waits.
+            idle = select(func.max(jobs.c.started_at)).where(
+                jobs.c.status == Status.RUNNING, jobs.c.priority == Priority.BATCH
+            )
+            moments.append(self._sql.execute(idle).scalar())
+        return max((moment for moment in moments if moment is not None), default=None)
+
+    def _is_due(self) -> ColumnElement[bool]:
+        """Never sent, and not set aside for a while."""
+        return and_(
+            jobs.c.sent_at.is_(None),
+            or_(jobs.c.not_before.is_(None), jobs.c.not_before <= self._sql.moment()),
+        )
+
+    def _mark_sent(self, condition: ColumnElement[bool], limit: int) -> list[Message]:
         chosen = (
             select(jobs.c.id)
             .where(_waiting(), condition)
@@ -46,9 +81,9 @@ class StoredMessages:
             update(jobs)
             .where(jobs.c.id.in_(chosen), _waiting(), condition)
             .values(sent_at=self._sql.moment())
-            .returning(jobs.c.id, jobs.c.priority)
+            .returning(jobs.c.id, jobs.c.priority, jobs.c.attempt > jobs.c.series_start)
         )
-        return sorted((row.id, row.priority) for row in marked)
+        return sorted(Message(*row) for row in marked)
 
     def mark_unsent(self, job_ids: Sequence[str]) -> None:
         """The broker did not take them: the next sweep tries again."""

@@ -165,6 +165,8 @@ jobs = Table(
     Column("queued_at", UtcDateTime, nullable=False),
     #: When the id was last given to the broker; None when that has to be done.
     Column("sent_at", UtcDateTime),
+    #: Not given to the broker before this moment: what went wrong may have passed by then.
+    Column("not_before", UtcDateTime),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     #: The job with the same run key that runs for this one too.

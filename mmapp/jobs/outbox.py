@@ -12,7 +12,7 @@ from mmapp.broker import Broker
 from mmapp.db import Database
 from mmapp.errors import BrokerDown
 from mmapp.logs import get_logger
-from mmapp.types import Priority
+from mmapp.types import Message
 
 #: Ids that one sweep sends; the next goes on.
 SWEEP_LIMIT = 1000
@@ -28,31 +28,49 @@ class Outbox:
         self._broker = broker
         self._grace_s = grace_s
 
-    def send(self, jobs: Sequence[tuple[str, Priority]]) -> bool:
+    def send(self, messages: Sequence[Message]) -> bool:
         """Tells the workers; what could not be sent is kept for the next sweep."""
         try:
-            self._broker.send(jobs)
+            self._broker.send(messages)
         except BrokerDown as error:
-            log.warning("not sent, kept for the next sweep", jobs=len(jobs), reason=str(error))
+            log.warning("not sent, kept for the next sweep", jobs=len(messages), reason=str(error))
             with self._database.transaction() as repository:
-                repository.messages.mark_unsent([job_id for job_id, _ in jobs])
+                repository.messages.mark_unsent([message.job_id for message in messages])
             return False
         return True
 
-    def send_missing(self) -> int:
-        """Sends queued jobs that were never sent, and as many as the broker seems to have lost."""
+    def send_unsent(self) -> int:
+        """Sends queued jobs that were never sent and are due; how many."""
         with self._database.snapshot() as repository:
-            unsent = repository.messages.count_unsent()
-            sent = repository.messages.count_sent(self._grace_s)
+            if not repository.messages.count_unsent():
+                return 0
         try:
-            # Those sent a while ago and not taken must still wait in the queue.
-            lost = sent - self._broker.depth() if sent else 0
+            self._broker.check()
         except BrokerDown:
             return 0
-        if unsent == 0 and lost <= 0:
+        with self._database.transaction() as repository:
+            to_send = repository.messages.take_unsent(SWEEP_LIMIT)
+        return len(to_send) if self.send(to_send) else 0
+
+    def send_forgotten(self) -> int:
+        """Sends again what the broker seems to have lost; how many.
+
+        Of the jobs that were sent a while ago and not taken, all must still wait in the queue. When
+        it is long enough all the same, because others have come since or some stand in it twice,
+        the order tells: whoever was overtaken is not in it. One message too many does no harm.
+        """
+        with self._database.snapshot() as repository:
+            sent = repository.messages.count_sent(self._grace_s)
+        if not sent:
+            return 0
+        try:
+            lost = sent - self._broker.depth()
+        except BrokerDown:
             return 0
         with self._database.transaction() as repository:
-            to_send = repository.messages.take_unsent(SWEEP_LIMIT) if unsent else []
+            stored = repository.messages
             if lost > 0:
-                to_send += repository.messages.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
-        return len(to_send) if self.send(to_send) else 0
+                to_send = stored.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
+            else:
+                to_send = stored.take_overtaken(self._grace_s, SWEEP_LIMIT)
+        return len(to_send) if to_send and self.send(to_send) else 0

@@ -1,17 +1,25 @@
 """Recovery: jobs whose worker is gone are queued again, or fail after their last attempt.
 
-A worker is gone when its process on this machine has ended, or when its lease has run out. Called
-by the sweeper, by whoever stops workers on purpose, and by a worker that is told of a held job.
+A worker is gone when its process on this machine has ended, or when its lease has run out. Whoever
+was away longer than a lease (the machine slept, the database did not answer) can't tell, because
+the others may have been away too: it gives them time to show that they live. Called by the sweeper,
+by whoever stops workers on purpose, and by a worker that is told of a held job.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
+from mmapp.config import Settings
 from mmapp.db import Database
 from mmapp.db.attempts import Held
+from mmapp.db.workers import WorkerInfo
 from mmapp.logs import get_logger
+
+#: Seconds that others get to show that they live, after this process was away: some heartbeats.
+SETTLE_S = 6.0
 
 #: A worker of another machine that was silent for so long is taken off the list.
 FORGET_WORKER = timedelta(days=1)
@@ -22,16 +30,17 @@ log = get_logger(__name__)
 class Recovery:
     """Frees what lost workers left."""
 
-    def __init__(self, database: Database, max_attempts: int) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._max_attempts = max_attempts
+        self._max_attempts = settings.max_attempts
+        self._lease_s = settings.lease_seconds
+        #: When this process last saw the leases, and until when it does not judge them.
+        self._looked: float | None = None
+        self._judges_from = 0.0
 
     def free_lost(self, *, forgiven: bool = False) -> int:
         """Frees all jobs of lost workers; how many. `forgiven`: their attempts do not count."""
-        held = self._lost()
-        for lost in held:
-            self._free(lost, forgiven=forgiven)
-        return len(held)
+        return sum(self._free(lost, forgiven=forgiven) for lost in self._lost())
 
     def free_if_holder_died(self, job_id: str) -> bool:
         """Frees one job, if the process that runs it has ended; whether it did."""
@@ -40,8 +49,7 @@ class Recovery:
             dead = [info.name for info in repository.workers.all() if info.process.is_dead]
         if held is None or held.worker not in dead:
             return False
-        self._free(held, forgiven=False)
-        return True
+        return self._free(held, forgiven=False)
 
     def forget_workers(self) -> None:
         """Takes workers off the list that are dead or were silent for long."""
@@ -60,19 +68,47 @@ class Recovery:
     def _lost(self) -> Sequence[Held]:
         with self._database.snapshot() as repository:
             dead = [info.name for info in repository.workers.all() if info.process.is_dead]
-            held = repository.attempts.expired() + repository.attempts.held_by(dead)
+            held = repository.attempts.held_by(dead)
+            if self._may_judge():
+                held += repository.attempts.expired()
         return list({lost.job_id: lost for lost in held}.values())
 
-    def _free(self, lost: Held, *, forgiven: bool) -> None:
-        log.warning("worker lost", job_id=lost.job_id, worker=lost.worker, attempt=lost.attempt)
+    def silent_workers(self, parent_pid: int) -> Sequence[WorkerInfo]:
+        """Ready workers of this parent that live, and have not shown it for longer than a lease."""
+        with self._database.snapshot() as repository:
+            infos, now = repository.workers.all(), repository.now()
+        if not self._may_judge():
+            return []
+        return [
+            info
+            for info in infos
+            if info.parent_pid == parent_pid
+            and info.ready
+            and info.process.lives_here
+            and (now - info.last_seen).total_seconds() > self._lease_s
+        ]
+
+    def _may_judge(self) -> bool:
+        """Whether this process saw the database without a long break; by the wall clock, which goes
+        on while the machine sleeps."""
+        now = time.time()
+        if self._looked is not None and now - self._looked > self._lease_s:
+            self._judges_from = now + SETTLE_S
+        self._looked = now
+        return now >= self._judges_from
+
+    def _free(self, lost: Held, *, forgiven: bool) -> bool:
         with self._database.transaction() as repository:
-            attempts = repository.attempts
-            if repository.jobs.is_cancel_requested(lost.job_id):
-                attempts.end_cancelled(lost.job_id, lost.attempt)
+            attempts, job_id, number = repository.attempts, lost.job_id, lost.attempt
+            if repository.jobs.is_cancel_requested(job_id):
+                freed = attempts.end_cancelled(job_id, number)
             elif lost.used >= self._max_attempts and not forgiven:
-                attempts.fail(lost.job_id, lost.attempt, _worker_died(lost), "worker_lost")
+                freed = attempts.fail(job_id, number, _worker_died(lost), "worker_lost")
             else:
-                attempts.put_back(lost.job_id, lost.attempt, forgiven=forgiven)
+                freed = attempts.put_back(job_id, number, forgiven=forgiven)
+        if freed:
+            log.warning("worker lost", job_id=job_id, worker=lost.worker, attempt=number)
+        return freed
 
 
 def _worker_died(lost: Held) -> str:

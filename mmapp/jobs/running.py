@@ -19,7 +19,8 @@ from mmapp.config import Settings
 from mmapp.db import Database
 from mmapp.db.attempts import NewResult
 from mmapp.db.repository import Repository
-from mmapp.errors import DatabaseNotReady, JobCancelled, JobFailed, LeaseLost, MmappError
+from mmapp.errors import DatabaseNotReady, JobCancelled, JobStalled, LeaseLost, MmappError
+from mmapp.jobs import failures
 from mmapp.jobs.found import found
 from mmapp.jobs.library import Library
 from mmapp.jobs.outbox import Outbox
@@ -66,8 +67,9 @@ class Runner:
         self._outbox = outbox
         self._recovery = recovery
         self._scans = Scans(settings, database, library)
-        #: What `run` is at; the heartbeat's thread reads it.
+        #: What `run` is at, and when it last said how far it is; the heartbeat's thread reads both.
         self._running: Attempt | None = None
+        self._told = 0.0
 
     def close(self) -> None:
         self._scans.close()
@@ -80,14 +82,21 @@ class Runner:
                 log.info("nothing to take")
                 return
             log.info("taken", task=attempt.job.task, attempt=attempt.number)
-            self._running = attempt
+            self._told, self._running = time.monotonic(), attempt
             try:
                 self._end(attempt, self._outcome(attempt, engine))
             finally:
                 self._running = None
 
     def take(self, job_id: str, worker: str) -> Attempt | None:
-        """The right to run a job; None when it is held, ended or unknown."""
+        """The right to run a job; None when it is held, ended or unknown.
+
+        Waits, as long as a lease, for a database that restarts: whoever gave up at once would go
+        through the whole queue and take nothing.
+        """
+        return self._patiently(lambda: self._take_or_free(job_id, worker))
+
+    def _take_or_free(self, job_id: str, worker: str) -> Attempt | None:
         attempt = self._take(job_id, worker)
         if attempt is None and self._recovery.free_if_holder_died(job_id):
             attempt = self._take(job_id, worker)
@@ -111,9 +120,8 @@ class Runner:
         except MmappError as error:
             return error
         except Exception as error:
-            log.exception("defect")
-            line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return JobFailed(f"The task stopped on an unforeseen error ({line}); see worker.log")
+            log.exception("the task stopped")
+            return failures.told(error)
 
     def _work(self, attempt: Attempt, engine: Engine) -> NewResult:
         from mmapp import tasks
@@ -121,9 +129,12 @@ class Runner:
         job = attempt.job
         start = time.monotonic()
         params = records.params_from_json(job.task, job.params)
-        report = Reporter(
-            lambda progress: self.renew(attempt, progress), self._settings.job_seconds
-        )
+
+        def store(progress: Progress) -> None:
+            self._told = time.monotonic()
+            self.renew(attempt, progress)
+
+        report = Reporter(store, self._settings.job_seconds)
         inputs = self._inputs(params, report)
         payload = tasks.run(job.task, engine, inputs, params, report)
         usage = payload.pop("usage")
@@ -194,8 +205,16 @@ class Runner:
             raise JobCancelled(f"Job {attempt.job.id} was cancelled")
 
     def beat(self, worker: str) -> None:
-        """A worker lives: what this process runs stays its own, however long its steps are."""
-        running = self._running
+        """A worker lives: what this process runs stays its own, however long its steps are.
+
+        Raises `JobStalled` when the run has said nothing for too long. Its job has been given back
+        then, and the process has to end, because nothing else stops a call that hangs.
+        """
+        running, silent_s = self._running, time.monotonic() - self._told
+        if running is not None and silent_s > self._settings.stall_seconds:
+            stalled = _stalled(running, self._settings.stall_seconds)
+            self._end(running, stalled)
+            raise stalled
         with self._database.transaction() as repository:
             repository.workers.beat(worker)
             if running is not None:
@@ -211,7 +230,7 @@ class Runner:
             log.warning("lease lost, nothing stored", attempt=attempt.number)
             return
         log.info("ended", outcome=getattr(outcome, "code", Status.SUCCEEDED.value))
-        self._outbox.send_missing()
+        self._outbox.send_unsent()
 
     def _store(
         self, repository: Repository, attempt: Attempt, outcome: NewResult | MmappError
@@ -222,22 +241,34 @@ class Runner:
             return repository.attempts.succeed(job_id, number, outcome)
         if isinstance(outcome, JobCancelled):
             return repository.attempts.end_cancelled(job_id, number)
-        if isinstance(outcome, DatabaseNotReady) and self._may_try_again(repository, job_id):
-            return repository.attempts.put_back(job_id, number, forgiven=False)
-        return repository.attempts.fail(job_id, number, records.plain(str(outcome)), outcome.code)
-
-    def _may_try_again(self, repository: Repository, job_id: str) -> bool:
         held = repository.attempts.held(job_id)
-        return held is None or held.used < self._settings.max_attempts
+        if outcome.may_pass and held is not None and held.used < self._settings.max_attempts:
+            pause_s = failures.pause_s(held.used)
+            return repository.attempts.put_back(job_id, number, after_s=pause_s)
+        return repository.attempts.fail(job_id, number, records.plain(str(outcome)), outcome.code)
 
     def _write(self, write: Callable[[Repository], T]) -> T:
         """One transaction that waits, as long as a lease, for a database that restarts."""
+
+        def once() -> T:
+            with self._database.transaction() as repository:
+                return write(repository)
+
+        return self._patiently(once)
+
+    def _patiently(self, do: Callable[[], T]) -> T:
         deadline = time.monotonic() + self._settings.lease_seconds
         while True:
             try:
-                with self._database.transaction() as repository:
-                    return write(repository)
+                return do()
             except DatabaseNotReady:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(1.0)
+                time.sleep(0.5)
+
+
+def _stalled(attempt: Attempt, limit_s: float) -> JobStalled:
+    return JobStalled(
+        f"“{attempt.job.label}” made no progress for {limit_s:g} s, and its worker was ended; see"
+        " worker.log, or raise MMAPP_STALL_SECONDS"
+    )

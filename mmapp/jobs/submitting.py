@@ -24,7 +24,7 @@ from mmapp.ids import new_id
 from mmapp.jobs.checks import check_checkpoint, check_params
 from mmapp.jobs.found import found
 from mmapp.jobs.outbox import Outbox
-from mmapp.types import Job, Listing, Params, Priority, Status, TaskName
+from mmapp.types import Job, Listing, Message, Params, Priority, Status, TaskName
 
 #: Rows of a batch in one transaction.
 BATCH_CHUNK = 100
@@ -54,7 +54,7 @@ class Submitter:
             has_to_be_sent = _place(repository, new)
             job = found(repository.jobs.find(new.id), "job", new.id)
         if has_to_be_sent:
-            self._outbox.send([(job.id, priority)])
+            self._outbox.send([Message(job.id, priority)])
         return job
 
     def can_write(self) -> bool:
@@ -81,7 +81,7 @@ class Submitter:
             has_to_be_sent = repository.jobs.replace(job.id, run_key)
             placed = found(repository.jobs.find(job.id), "job", job.id)
         if has_to_be_sent:
-            self._outbox.send([(job.id, job.priority)])
+            self._outbox.send([Message(job.id, job.priority)])
         return placed
 
     def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow]) -> str:
@@ -97,7 +97,7 @@ class Submitter:
                 to_send = self._place_rows(repository, batch_id, task, chunk, checkpoint)
                 if not is_up:
                     # No second wait for a broker that is down: the sweeper sends these.
-                    repository.messages.mark_unsent([job_id for job_id, _ in to_send])
+                    repository.messages.mark_unsent([message.job_id for message in to_send])
             is_up = is_up and self._outbox.send(to_send)
         return batch_id
 
@@ -108,9 +108,9 @@ class Submitter:
         task: TaskName,
         rows: Sequence[tuple[int, BatchRow]],
         checkpoint: Checkpoint | None,
-    ) -> list[tuple[str, Priority]]:
+    ) -> list[Message]:
         stored: list[StoredRow] = []
-        to_send: list[tuple[str, Priority]] = []
+        to_send: list[Message] = []
         for number, row in rows:
             job_id, error = None, row.error
             if row.params is not None and not error:
@@ -124,7 +124,7 @@ class Submitter:
                     new = dataclasses.replace(new, batch_id=batch_id, batch_row=number)
                     job_id = new.id
                     if _place(repository, new):
-                        to_send.append((new.id, Priority.BATCH))
+                        to_send.append(Message(new.id, Priority.BATCH))
             if job_id is None:
                 error = records.plain(error) or "The row says nothing to do"
             stored.append(StoredRow(number, dict(row.cells), job_id, "" if job_id else error))

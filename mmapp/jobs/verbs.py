@@ -56,7 +56,7 @@ class Jobs:
         self._outbox = Outbox(self._database, self._broker, settings.sweep_seconds)
         self._library = Library(settings, self._database, self._blobs)
         self._submitter = Submitter(settings, self._database, self._outbox)
-        self._recovery = Recovery(self._database, settings.max_attempts)
+        self._recovery = Recovery(self._database, settings)
         self._runner = Runner(settings, self._database, self._library, self._outbox, self._recovery)
 
     @classmethod
@@ -85,6 +85,10 @@ class Jobs:
     def check_broker(self) -> None:
         """Raises `BrokerDown` unless Redis answers; jobs can be submitted all the same."""
         self._broker.check()
+
+    def waiting_messages(self) -> int:
+        """Messages that wait for a worker; raises `BrokerDown`."""
+        return self._broker.depth()
 
     def check_database(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is migrated."""
@@ -268,7 +272,10 @@ class Jobs:
             repository.workers.greet(worker)
 
     def beat(self, worker: str) -> None:
-        """A worker lives: what this process runs stays its own, however long its steps are."""
+        """A worker lives: what this process runs stays its own, however long its steps are.
+
+        Raises `JobStalled` when its run hangs; the process has to end then.
+        """
         self._runner.beat(worker)
 
     def workers(self) -> Sequence[WorkerInfo]:
@@ -281,7 +288,11 @@ class Jobs:
         """Frees what dead workers left and sends what no worker was told of; how many."""
         freed = self._recovery.free_lost()
         self._recovery.forget_workers()
-        return freed + self._outbox.send_missing()
+        return freed + self._outbox.send_unsent() + self._outbox.send_forgotten()
+
+    def silent_workers(self, parent_pid: int) -> Sequence[WorkerInfo]:
+        """Workers of this parent that hang as a whole: they live, and do not beat any more."""
+        return self._recovery.silent_workers(parent_pid)
 
     def put_back(self) -> int:
         """Queues the jobs of workers that were stopped on purpose: their attempts do not count."""

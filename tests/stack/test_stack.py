@@ -16,7 +16,7 @@ from mmapp.config import Settings
 from mmapp.errors import BrokerDown, CheckpointProblem, NotPossible
 from mmapp.jobs import Jobs
 from mmapp.processes import exists
-from mmapp.stack import LONGEST_SOCKET_PATH, RunningStack, Stack, _socket_folder
+from mmapp.stack import LONGEST_SOCKET_PATH, RunningStack, Stack, _socket_folder, _temporary_folder
 from mmapp.types import Status
 from tests.checkpoints import tiny_checkpoint
 from tests.stack.conftest import READY_S, until
@@ -189,6 +189,14 @@ def test_sockets_of_dead_stacks_are_taken_away(tmp_path: Path) -> None:
     (folder / f"{os.getpid()}.sock").touch()
     _socket_folder(tmp_path)
     assert [socket.name for socket in folder.iterdir()] == [f"{os.getpid()}.sock"]
+
+
+def test_temporary_files_of_dead_stacks_are_taken_away(tmp_path: Path) -> None:
+    dead = tmp_path / "tmp" / "999999999-x"
+    (dead / "deep").mkdir(parents=True)
+    mine = _temporary_folder(tmp_path)
+    also_mine = _temporary_folder(tmp_path)
+    assert sorted((tmp_path / "tmp").iterdir()) == sorted([mine, also_mine])
 
 
 def test_the_supervisor_starts_what_died_again_and_says_so(tmp_path: Path) -> None:
