@@ -44,7 +44,8 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.reports": set(),
     "mmapp.batches": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"},
-    "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
+    "mmapp.metrics": PLAIN | {"mmapp.jobs"},
+    "mmapp.api": WORDS | {"mmapp.metrics"} | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
     | {"mmapp.exports", "mmapp.records"},
@@ -76,6 +77,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "typer": ("mmapp.cli",),
     "rich": ("mmapp.cli", "mmapp.display"),
     "openpyxl": ("mmapp.batches",),
+    "prometheus_client": ("mmapp.metrics",),
 }
 
 

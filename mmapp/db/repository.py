@@ -12,6 +12,7 @@ from mmapp.db.attempts import StoredAttempts
 from mmapp.db.batches import StoredBatches
 from mmapp.db.copying import StoredTables
 from mmapp.db.documents import StoredDocuments
+from mmapp.db.figures import StoredFigures
 from mmapp.db.jobs import StoredJobs
 from mmapp.db.messages import StoredMessages
 from mmapp.db.results import StoredResults
@@ -33,5 +34,6 @@ class Repository:
         self.results = StoredResults(transaction)
         self.batches = StoredBatches(transaction)
         self.workers = StoredWorkers(transaction)
+        self.figures = StoredFigures(transaction)
         self.tables = StoredTables(transaction)
         self.retention = StoredRetention(transaction)

@@ -186,6 +186,7 @@ jobs = Table(
     Index("ix_jobs_worker", "worker"),
     Index("ix_jobs_batch_id_batch_row", "batch_id", "batch_row"),
     Index("ix_jobs_created_at", "created_at"),
+    Index("ix_jobs_finished_at", "finished_at"),
 )
 
 results = Table(
@@ -239,4 +240,6 @@ workers = Table(
     Column("error", Text, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+    #: What it has done since it started (`jobs.tally`); None: it has not told yet.
+    Column("counters", JSON(none_as_null=True)),
 )

@@ -18,6 +18,7 @@ from mmapp.db.jobs import Filters
 from mmapp.db.workers import WorkerInfo
 from mmapp.errors import NotFound, NotPossible
 from mmapp.jobs.backup import Backup, Report, read_backup, write_backup
+from mmapp.jobs.figures import Figures, System, figures, system
 from mmapp.jobs.found import found
 from mmapp.jobs.library import Library
 from mmapp.jobs.listed import BatchRowResult, ResultRow, filters_of, result_row, row_result
@@ -297,6 +298,16 @@ class Jobs:
     def put_back(self) -> int:
         """Queues the jobs of workers that were stopped on purpose: their attempts do not count."""
         return self._recovery.free_lost(forgiven=True)
+
+    # --- figures ---------------------------------------------------------------------------------
+
+    def figures(self) -> Figures:
+        """The queue and the workers at this moment."""
+        return figures(self._database, self.workers())
+
+    def system(self, hours: int) -> System:
+        """All that is shown of the system: the figures, and the last hours."""
+        return system(self._database, self.settings.data_dir, self.figures(), hours)
 
     # --- keeping ---------------------------------------------------------------------------------
 
