@@ -45,7 +45,9 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.batches": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"},
     "mmapp.metrics": PLAIN | {"mmapp.jobs"},
-    "mmapp.api": WORDS | {"mmapp.metrics"} | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
+    "mmapp.api": WORDS
+    | {"mmapp.metrics"}
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
     | {"mmapp.exports", "mmapp.records"},

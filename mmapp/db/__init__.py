@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,11 @@ class Database:
             found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version"))
             revision: str | None = found.scalar_one_or_none()
             return revision
+
+    def skew_s(self) -> float:
+        """How far this machine's clock is ahead of the database's, in seconds."""
+        with self.snapshot() as repository:
+            return (datetime.now(UTC) - repository.now()).total_seconds()
 
     def close(self) -> None:
         self._engine.dispose()

@@ -50,11 +50,11 @@ def test_metrics_tell_the_queue_and_what_workers_did(jobs: Jobs, add_text: AddTe
     assert samples["mmapp_queue_oldest_seconds{lane=batch}"] >= 0
     assert samples["mmapp_jobs{status=succeeded}"] == 2
     assert samples["mmapp_duplicates_last_hour{}"] == 1
-    of_worker = "worker=w,task=summarize"
-    assert samples[f"mmapp_jobs_ended_total{{{of_worker},outcome=succeeded}}"] == 1
+    by = "task=summarize,worker=w"
+    assert samples[f"mmapp_jobs_ended_total{{outcome=succeeded,{by}}}"] == 1
     record = jobs.result(done.id).record
-    assert samples[f"mmapp_tokens_total{{{of_worker},kind=read}}"] == record["tokens"]["read"]
-    total = samples[f"mmapp_stage_seconds_total{{{of_worker},stage=total}}"]
+    assert samples[f"mmapp_tokens_total{{kind=read,{by}}}"] == record["tokens"]["read"]
+    total = samples[f"mmapp_stage_seconds_total{{stage=total,{by}}}"]
     assert total == pytest.approx(record["durations_s"]["total"])
     assert samples["mmapp_retries_total{worker=w}"] == 0
 
