@@ -45,7 +45,10 @@ class CardFigure(NamedTuple):
 
 def build(demo: gr.Blocks, site: Site) -> None:
     top(site, "system")
-    shown = html(elem_id="system")
+    with gr.Column(elem_id="system"):
+        shown = html()
+        # Not among what is drawn anew: somebody may have opened its table.
+        html(checkpoint(site.say, site.settings))
     timer = gr.Timer(LOOK_SECONDS)
     bottom(site)
 
@@ -58,7 +61,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
 
 
 def show(site: Site) -> str:
-    """The whole page below its title."""
+    """All that changes while somebody looks."""
     system = site.jobs.system(HOURS)
     return "".join(
         (
@@ -66,7 +69,6 @@ def show(site: Site) -> str:
             _workers(site.say, system.figures),
             _throughput(site.say, system),
             _stored(site.say, system),
-            _checkpoint(site.say, site.settings),
         )
     )
 
@@ -125,12 +127,14 @@ def _stored(say: Words, system: System) -> str:
     return _part(say("stored"), _table((), rows))
 
 
-def _checkpoint(say: Words, settings: Settings) -> str:
+def checkpoint(say: Words, settings: Settings) -> str:
+    """What answers, and what it was measured to do."""
     if settings.engine_url:
         return _part(say("checkpoint"), f"<p>{escape(settings.engine_model)}</p>")
     folder = settings.checkpoint
     figures = list(card_figures(folder))
-    about = f"<p>{escape(folder.name)} · {escape(shape(say, folder))}</p>"
+    words = " · ".join(filter(None, (folder.name, shape(say, folder))))
+    about = f"<p>{escape(words)}</p>"
     if not figures:
         return _part(say("checkpoint"), about + f'<p class="facts">{escape(say("no_card"))}</p>')
     heads = (say("figure_of"), say("figure"), say("figure_value"), say("beside"))
@@ -147,7 +151,8 @@ def shape(say: Words, folder: Path) -> str:
         return ""
     text = config.get("text_config", config) if isinstance(config, dict) else {}
     context = text.get("max_position_embeddings", 0)
-    return say("checkpoint_shape", size=_size(weights), context=f"{context:,}")
+    known = weights and context
+    return say("checkpoint_shape", size=_size(weights), context=f"{context:,}") if known else ""
 
 
 def card_figures(folder: Path) -> Iterator[CardFigure]:
@@ -186,4 +191,7 @@ def _seconds(say: Words, seconds: float) -> str:
 
 
 def _size(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6)):
+        if size >= bytes_:
+            return f"{size / bytes_:,.1f} {unit}"
+    return f"{size / 1e3:,.1f} kB"

@@ -15,7 +15,7 @@ from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.processes import Process
 from mmapp.types import Job, Priority, SummarizeParams, TaskName
 from mmapp.web.frame import Site
-from mmapp.web.system_page import CardFigure, card_figures, show
+from mmapp.web.system_page import CardFigure, card_figures, checkpoint, show
 from mmapp.web.words import LANGUAGES, Words
 
 
@@ -29,9 +29,10 @@ def test_workers_are_shown_with_what_they_do(site: Site, jobs: Jobs, summary: Jo
     for info in (
         worker("ready"),
         worker("loading", ready=False),
-        worker("<b>broken", error="no <memory>"),
         worker("silent"),
         worker("busy"),
+        # The last, because a worker that becomes ready settles what kept others from it.
+        worker("<b>broken", error="no <memory>"),
     ):
         jobs.greet(info)
     document = jobs.add_document("b.txt", b"Another text of one sentence.")
@@ -78,7 +79,7 @@ def test_figures_come_from_the_model_card_alone(site: Site, tmp_path: Path) -> N
     )
     assert list(card_figures(tmp_path)) == [CardFigure("answers", "right", "0.5", "chance 0.25")]
     assert list(card_figures(tmp_path / "nothing")) == []
-    assert "no model card" in show(site)
+    assert "no model card" in checkpoint(site.say, site.settings)
 
 
 def test_the_plot_of_hours_stacks_failures_on_successes() -> None:
