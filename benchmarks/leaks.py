@@ -1,6 +1,6 @@
 """`python -m benchmarks.leaks --jobs 300`: what one worker has more of, job by job.
 
-A stack of its own with one worker and a checkpoint; every job is about a document that no other has.
+A stack of its own with one worker and a checkpoint; each job is about a document of its own.
 After each job the resident memory of the worker's child, its open files and its sockets are read
 from /proc. The first jobs warm it up; through the rest a line is fitted (least squares). Exit
 status 1 when memory grows by more than 0.1 MB a job, or files or sockets grow.
