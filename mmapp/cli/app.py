@@ -16,6 +16,7 @@ import typer
 from mmapp import __version__
 from mmapp.cli import (
     backup,
+    calibrate,
     doctor,
     documents,
     evaluate,
@@ -23,6 +24,7 @@ from mmapp.cli import (
     jobs,
     prune,
     results,
+    review,
     roles,
     tasks,
 )
@@ -41,6 +43,9 @@ documents.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
 app.command()(results.export)
+app.command()(review.review)
+app.add_typer(review.app, name="reviews")
+app.command()(calibrate.calibrate)
 app.command()(evaluate.evaluate)
 for keep in (backup.backup, backup.restore, prune.prune):
     app.command()(keep)

@@ -17,6 +17,7 @@ from mmapp.db.jobs import StoredJobs
 from mmapp.db.messages import StoredMessages
 from mmapp.db.results import StoredResults
 from mmapp.db.retention import StoredRetention
+from mmapp.db.reviews import StoredReviews
 from mmapp.db.transaction import Transaction
 from mmapp.db.workers import StoredWorkers
 
@@ -32,6 +33,7 @@ class Repository:
         self.attempts = StoredAttempts(transaction)
         self.messages = StoredMessages(transaction)
         self.results = StoredResults(transaction)
+        self.reviews = StoredReviews(transaction)
         self.batches = StoredBatches(transaction)
         self.workers = StoredWorkers(transaction)
         self.figures = StoredFigures(transaction)

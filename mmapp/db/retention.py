@@ -1,6 +1,7 @@
 """Retention: what is old and no longer needed is taken out of the database.
 
-A job goes when it ended before a moment and no other job shows its result; a batch when all of its
+A job goes when it ended before a moment, no other job shows its result and nobody has said whether
+it is right; a batch when all of its
 jobs did; a document when no job is about it. Called by `Repository`, in one transaction, so that
 nothing that is submitted meanwhile can refer to what goes.
 """
@@ -13,7 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, String, and_, cast, delete, select, update
 
-from mmapp.db.tables import batch_rows, batches, documents, jobs, pages, results
+from mmapp.db.tables import batch_rows, batches, documents, jobs, pages, results, reviews
 from mmapp.db.transaction import CHUNK, Transaction
 from mmapp.types import Status
 
@@ -60,7 +61,10 @@ class StoredRetention:
             jobs.c.result_of.is_not(None), jobs.c.result_of != jobs.c.id
         )
         return select(jobs.c.id).where(
-            _ended(before), jobs.c.batch_id.is_(None), jobs.c.id.not_in(shown)
+            _ended(before),
+            jobs.c.batch_id.is_(None),
+            jobs.c.id.not_in(shown),
+            jobs.c.id.not_in(select(reviews.c.job_id)),
         )
 
     def remove_documents(self, before: datetime) -> int:

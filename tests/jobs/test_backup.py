@@ -10,7 +10,7 @@ import pytest
 from mmapp.config import Settings
 from mmapp.errors import BadInput, NotPossible
 from mmapp.jobs import BatchRow, Jobs
-from mmapp.types import Listing, Status, SummarizeParams, TaskName
+from mmapp.types import Label, Listing, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, engine
 from tests.servers import empty_tables, migrated_sqlite
@@ -29,6 +29,9 @@ def filled(jobs: Jobs, add_text: AddText, add_photo: AddPhoto) -> str:
     jobs.run(first.id, engine(), "w")
     listing = Listing((add_photo("red").sha256,), "Red cup")
     rows = [BatchRow({"id": "1"}, listing), BatchRow({"id": "2"}, error="no photo")]
+    checked = jobs.submit(TaskName.CHECK_LISTING, Listing((add_photo("blue").sha256,), "Blue cup"))
+    jobs.run(checked.id, engine(), "w")
+    jobs.review(checked.id, label=Label.SUPPORTED, by="李雷")
     jobs.submit_batch("cups.csv", TaskName.CHECK_LISTING, rows)
     return follower.id
 
@@ -52,19 +55,23 @@ def test_what_one_database_held_the_other_holds_after_a_restore(
     file = tmp_path / "all.zip"
     written = jobs.backup(file, silent)
     # The text was put in without its bytes: that is told, and the rest is there.
-    assert (written.blobs, len(written.missing)) == (1, 1)
+    assert (written.blobs, len(written.missing)) == (2, 1)
     assert file.stat().st_mode & 0o077 == 0
     with Jobs.open(other) as restored:
         assert restored.restore(file, silent) == written
         assert restored.list() == jobs.list()
         assert restored.result(filled) == jobs.result(filled)
         assert restored.batches() == jobs.batches()
+        (reviewed,) = (row.review for row in restored.reviews())
         (batch,) = restored.batches()
         assert list(restored.batch_rows(batch.id)) == list(jobs.batch_rows(batch.id))
         (waiting,) = restored.list(status=Status.QUEUED)
         photo = waiting.params["photos"][0]
         assert restored.page_image(photo, 1) == jobs.page_image(photo, 1)
         restored.run(waiting.id, engine(), "w")
+        # Rows that the database numbers go on where the copied ones end.
+        restored.review(waiting.id, label=Label.REFUTED, by="Ann")
+        assert [row.review.job_id for row in restored.reviews()] == [waiting.id, reviewed.job_id]
         assert restored.get(waiting.id).status is Status.SUCCEEDED
         with pytest.raises(NotPossible, match="into an empty one"):
             restored.restore(file, silent)

@@ -11,7 +11,7 @@ import sqlalchemy
 
 from mmapp.errors import NotFound
 from mmapp.jobs import BatchRow, Jobs
-from mmapp.types import Document, Listing, Status, SummarizeParams, TaskName
+from mmapp.types import Document, Label, Listing, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, engine
 
@@ -87,6 +87,15 @@ def test_a_batch_goes_when_all_of_its_jobs_are_old(jobs: Jobs, add_photo: AddPho
     pruned = jobs.prune(AGE)
     assert (pruned.batches, pruned.jobs, pruned.documents) == (1, 2, 1)
     assert jobs.batches() == []
+
+
+def test_what_a_person_has_reviewed_stays(jobs: Jobs, add_photo: AddPhoto) -> None:
+    done = check(jobs, add_photo("red"), "Red cup")
+    jobs.review(done, label=Label.REFUTED, by="Ann")
+    make_old(jobs, done)
+    pruned = jobs.prune(AGE)
+    assert (pruned.jobs, pruned.documents, pruned.blobs) == (0, 0, 0)
+    assert jobs.result(done).reviews
 
 
 def test_files_go_and_results_stay_and_what_waits_keeps_its_files(

@@ -1,6 +1,6 @@
 """What workers count, and indexes for figures and for removal
 
-Revision 0008. Whoever deletes a job makes the database look for rows that refer to it, and whoever
+Revision 0009. Whoever deletes a job makes the database look for rows that refer to it, and whoever
 looks at the system asks for the jobs that ended lately.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
