@@ -1,9 +1,9 @@
 """Retention: what is old and no longer needed is taken out of the database.
 
 A job goes when it ended before a moment, no other job shows its result and nobody has said whether
-it is right; a batch when all of its
-jobs did; a document when no job is about it. Called by `Repository`, in one transaction, so that
-nothing that is submitted meanwhile can refer to what goes.
+it is right; a batch when all of its jobs ended before it; a document when no job is about it.
+Called by `Repository`, in one transaction; what would leave a row that refers to nothing is refused
+by the database's own constraints.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, String, and_, cast, delete, select, update
+from sqlalchemy import ColumnElement, String, and_, cast, delete, select, update
 
 from mmapp.db.tables import batch_rows, batches, documents, jobs, pages, results, reviews
 from mmapp.db.transaction import CHUNK, Transaction
@@ -49,23 +49,24 @@ class StoredRetention:
         """Removes old jobs outside of batches with their results; how many jobs."""
         removed = 0
         # First those that show the result of another, then the others, which nobody needs now.
-        while ids := list(self._sql.execute(self._old_jobs(before)).scalars()):
+        while ids := self._old_jobs(before):
             for chunk in _chunks(ids):
                 self._sql.execute(delete(results).where(results.c.job_id.in_(chunk)))
                 self._sql.execute(delete(jobs).where(jobs.c.id.in_(chunk)))
             removed += len(ids)
         return removed
 
-    def _old_jobs(self, before: datetime) -> Select[tuple[str]]:
+    def _old_jobs(self, before: datetime) -> list[str]:
         shown = select(jobs.c.result_of).where(
             jobs.c.result_of.is_not(None), jobs.c.result_of != jobs.c.id
         )
-        return select(jobs.c.id).where(
+        query = select(jobs.c.id).where(
             _ended(before),
             jobs.c.batch_id.is_(None),
             jobs.c.id.not_in(shown),
             jobs.c.id.not_in(select(reviews.c.job_id)),
         )
+        return list(self._sql.execute(query).scalars())
 
     def remove_documents(self, before: datetime) -> int:
         """Removes documents that were added earlier and that no job is about; how many."""
