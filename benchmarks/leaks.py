@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmapp.config import REPOSITORY, Settings
+from mmapp.config import REPOSITORY, load_settings
 from mmapp.jobs import Jobs
 from mmapp.stack import Stack
 from mmapp.types import Status, SummarizeParams, TaskName
@@ -87,8 +87,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print every sample")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leaks-") as folder:
-        settings = Settings(
-            data_dir=Path(folder), checkpoint=options.checkpoint, threads=1, _env_file=None
+        settings = load_settings(
+            data_dir=Path(folder),
+            checkpoint=options.checkpoint,
+            database_url="",
+            redis_url="",
+            threads=1,
         )
         with Stack(settings) as stack, Jobs.open(stack.settings) as jobs:
             stack.wait_ready(READY_S)
