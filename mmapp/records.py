@@ -153,7 +153,7 @@ def changes_headline(counts: Mapping[str, int]) -> str:
 
 def figures_headline(counts: Mapping[str, int]) -> str:
     """How many figures have each verdict."""
-    told = [f"{count:,} {verdict}" for verdict, count in counts.items() if count]
+    told = [f"{verdict}: {count:,}" for verdict, count in counts.items() if count]
     return ", ".join(told) or "no figures"
 
 

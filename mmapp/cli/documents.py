@@ -1,4 +1,4 @@
-"""`mmapp ask`, `extract`, `compare` and `figures`: what is asked of documents; submit, wait, show."""
+"""`mmapp ask`, `extract`, `compare` and `figures`: what is asked of documents; submit, show."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which of a PDF's pictures are figures: not logos, rules, backgrounds, or the scan of a page.
 
-Pure. `pdf` tells what is painted where; no picture is decoded for it, so a picture on several
-pages is known by its size in pixels and bytes. What is left out is counted by reason. Refuses
-nothing.
+Pure. `pdf` tells what is painted where; no picture is decoded for it, so a picture that comes again
+is known by its size in pixels and bytes, and by its place. What is left out is counted by reason.
+Refuses nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mmapp.types import Box, Picture, Pictures
 LEAST_SIDE = 36.0
 #: Share of its page from which a picture is the page: a scan, or a background.
 PAGE_SHARE = 0.8
-#: On so many pages the same picture is a logo or an ornament.
+#: In one place on so many pages the same picture is a logo or an ornament.
 REPEATED_PAGES = 3
 #: Figures of a document, and pictures of a page, that are looked at; more are counted.
 MOST_FIGURES = 300
@@ -26,13 +26,22 @@ MOST_ON_PAGE = 200
 SLICE_GAP = 1.0
 
 
+Key = tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Painted:
     """A picture as a page paints it, within the page and before the page's rotation."""
 
     box: Box
     #: Width and height in pixels, and bytes as stored.
-    key: tuple[int, int, int]
+    content: tuple[int, int, int]
+
+    @property
+    def key(self) -> Key:
+        """Equal for what is the same picture in the same place, to a point."""
+        x0, y0, x1, y1 = (round(edge) for edge in self.box)
+        return (*self.content, x0, y0, x1, y1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +87,14 @@ def joined(boxes: Sequence[Box]) -> list[Box]:
     return sorted(whole, key=lambda box: (box[1], box[0]))
 
 
-def _repeated(pages: Sequence[PaintedPage]) -> set[tuple[int, int, int]]:
-    places: dict[tuple[int, int, int], set[int]] = defaultdict(set)
+def _repeated(pages: Sequence[PaintedPage]) -> set[Key]:
+    places: dict[Key, set[int]] = defaultdict(set)
     for number, key in _keys(pages):
         places[key].add(number)
     return {key for key, numbers in places.items() if len(numbers) >= REPEATED_PAGES}
 
 
-def _keys(pages: Sequence[PaintedPage]) -> Iterator[tuple[int, tuple[int, int, int]]]:
+def _keys(pages: Sequence[PaintedPage]) -> Iterator[tuple[int, Key]]:
     return ((page.number, one.key) for page in pages for one in page.painted)
 
 

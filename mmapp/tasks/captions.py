@@ -1,11 +1,11 @@
 """The words about a figure: its caption, else the sentence that refers to it, else none.
 
-A caption begins a line with a label, "Figure 3:", "Fig. 2.1", "图3", "图 3：", and runs to the end of
-its text block. Each caption goes to one picture of its page, the nearest above or below that it
+A caption begins a line with a label, "Figure 3:", "Fig. 2.1", "图3", "图 3：", and runs to the end
+of its text block. Each caption goes to one picture of its page, the nearest above or below that it
 shares some width with; those below their picture are preferred, as most are. A caption that is a
 label alone, and a figure of a document without any labels (counted, then), are told by the sentence
-of the text that names them: "see Figure 3", "如图3所示". Tables have captions of their own, which are
-no figure's. The words are always a run of characters of one page. Pure; called by `figures`.
+of the text that names them: "see Figure 3", "如图3所示". Tables have captions of their own, which
+are no figure's. The words are always a run of characters of one page. Pure; called by `figures`.
 Refuses nothing.
 """
 

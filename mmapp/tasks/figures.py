@@ -3,10 +3,11 @@
 The words are its caption, or the sentence that refers to it (`captions`). Their first sentence is
 checked as a listing's title is and the rest as its description, by `check_listing` itself, on the
 picture as its page shows it; so what that checkpoint knows of photos bounds what it knows of
-figures. A verdict is `agrees`, `disagrees`, `unclear`, or `no caption` where nothing in the document
-tells what the picture shows; the last by code, and so is `unclear` where none of the words tells
-anything that the word lists know (`decided_by` is then "code"). Only pictures count: a chart drawn
-in lines is none. Called by `tasks.run`; refuses nothing.
+figures. A verdict is `agrees`, `disagrees`, `unclear`, or `no caption` where nothing in the
+document tells what the picture shows. The last is decided by code, and so is `unclear` where none
+of the words tells a kind of thing that the word lists know and a photo can show (`decided_by` says
+"code" then). Only pictures count: a chart drawn in lines is none. Called by `tasks.run`; refuses
+nothing.
 """
 
 from __future__ import annotations

@@ -11,17 +11,20 @@ import pytest
 import mmapp.web
 from mmapp.exports import QUOTES_OF
 from mmapp.tasks import claims, facts
+from mmapp.tasks.captions import FoundBy as ToldBy
 from mmapp.tasks.compare import KINDS
 from mmapp.tasks.coverage import PageState
 from mmapp.tasks.extract import DEFAULT_FIELDS, FoundBy
+from mmapp.tasks.figures import EVERY_VERDICT
 from mmapp.types import Label, Status, TaskName
+from mmapp.web.render import figure_key
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
     r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|ask|compare|listings|batch"
-    r"|results|field|found_by|kind|change|old|new)_.*"
+    r"|results|field|found_by|kind|change|old|new|figure)_.*"
 )
 
 
@@ -73,6 +76,8 @@ def test_every_field_and_way_and_kind_of_change_has_a_word() -> None:
     keys = [f"field_{name}" for name in DEFAULT_FIELDS]
     keys += [f"found_by_{way.replace(' ', '_')}" for way in FoundBy]
     keys += [f"change_{kind}" for kind in KINDS]
+    keys += [figure_key(verdict) for verdict in EVERY_VERDICT]
+    keys += [f"figure_by_{way}" for way in ToldBy if way is not ToldBy.CAPTION]
     assert set(keys) <= set(WORDS)
 
 
