@@ -220,7 +220,7 @@ def figures_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
     for figure in payload["figures"]:
         table.add_row(*_figure_cells(figure))
     parts: list[RenderableType] = [table if payload["figures"] else Text("No figures.", "dim")]
-    if any(figure["decided_by"] == "model" for figure in payload["figures"]):
+    if any(figure["claims"] for figure in payload["figures"]):
         parts.append(Text(FIGURES_LIMIT, "dim"))
     if left_out := _left_out(payload["left_out"]):
         parts.append(Text(left_out, "dim"))
@@ -235,9 +235,8 @@ def _figure_cells(figure: Mapping[str, Any]) -> tuple[RenderableType, ...]:
     for claim in figure["claims"]:
         told, style = LABELS[Label(claim["label"])]
         words.append(f"\n  {told}", style).append(f"  {clean(claim['text'])}", "dim")
-    if figure["decided_by"] == "code" and caption:
-        why = clean(figure["error"]) or "no word that the word lists know; the model was not asked"
-        words.append(f"\n  {why}", "yellow")
+    if figure["error"]:
+        words.append(f"\n  {clean(figure['error'])}", "yellow")
     likely = "" if figure["probability"] is None else f"{figure['probability']:.2f}"
     return str(figure["page"]), words, Text(verdict, FIGURE_STYLE[verdict]), likely
 

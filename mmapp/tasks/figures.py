@@ -4,10 +4,8 @@ The words are its caption, or the sentence that refers to it (`captions`). Their
 checked as a listing's title is and the rest as its description, by `check_listing` itself, on the
 picture as its page shows it; so what that checkpoint knows of photos bounds what it knows of
 figures. A verdict is `agrees`, `disagrees`, `unclear`, or `no caption` where nothing in the
-document tells what the picture shows. The last is decided by code, and so is `unclear` where none
-of the words tells a kind of thing that the word lists know and a photo can show (`decided_by` says
-"code" then). Only pictures count: a chart drawn in lines is none. Called by `tasks.run`; refuses
-nothing.
+document tells what the picture shows. No model is asked then, so there is no probability. Only
+pictures count: a chart drawn in lines is none. Called by `tasks.run`; refuses nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from mmapp.errors import DocumentError
 from mmapp.tasks import prompts
 from mmapp.tasks.captions import About, words_about
 from mmapp.tasks.check_listing import check_listing
-from mmapp.tasks.claims import Kind, take_claims
 from mmapp.tasks.inputs import FiguresInput, ListingInput
 from mmapp.tasks.reading import coverage, described, hidden
 from mmapp.tasks.sentences import sentence_spans
@@ -80,8 +77,6 @@ class _Checking:
             return head | _unasked(None, NO_CAPTION)
         said = self._said(about)
         listing = _listing(said["text"], self._inputs.document.document.sha256)
-        if not _is_known(listing):
-            return head | _unasked(said, VERDICTS["uncertain"])
         try:
             photo, area = self._cropped(picture, page)
         except DocumentError as problem:
@@ -98,7 +93,6 @@ class _Checking:
             "claims": [_on_page(claim, page, area, scale) for claim in found["claims"]],
             "verdict": VERDICTS[found["verdict"]],
             "probability": found["score"],
-            "decided_by": "model",
             "error": "",
         }
 
@@ -155,12 +149,6 @@ def _listing(words: str, sha256: str) -> Listing:
     return Listing((sha256,), title, words[end:].strip())
 
 
-def _is_known(listing: Listing) -> bool:
-    """Whether any of the words tells a kind of thing that a photo can show."""
-    claims, _ = take_claims(Listing((), "", f"{listing.title}\n{listing.description}"))
-    return any(claim.kind is not Kind.OTHER and claim.kind.is_visible for claim in claims)
-
-
 def _unasked(said: dict[str, Any] | None, verdict: str) -> dict[str, Any]:
     """A figure about which no model is asked."""
     return {
@@ -168,7 +156,6 @@ def _unasked(said: dict[str, Any] | None, verdict: str) -> dict[str, Any]:
         "claims": [],
         "verdict": verdict,
         "probability": None,
-        "decided_by": "code",
         "error": "",
     }
 

@@ -87,13 +87,13 @@ def _row(say: Words, number: int, figure: Mapping[str, Any]) -> str:
 
 
 def _why(say: Words, figure: Mapping[str, Any]) -> str:
-    """What ties the words to the picture where it is no caption, and why no model was asked."""
+    """What ties the words to the picture where it is no caption, and why it could not be drawn."""
     caption = figure["caption"]
     notes = []
     if caption and caption["found_by"] != "caption":
         notes.append(say(f"figure_by_{caption['found_by']}", page=caption["page"]))
-    if caption and figure["decided_by"] == "code":
-        notes.append(figure["error"] or say("figure_unknown"))
+    if figure["error"]:
+        notes.append(figure["error"])
     return "".join(f'<br><span class="kind">{escape(note)}</span>' for note in notes)
 
 

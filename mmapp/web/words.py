@@ -234,10 +234,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "by the text on p. {page}; the figure was counted, not labelled",
         "据第 {page} 页文字；插图没有编号，按顺序计数",
     ),
-    "figure_unknown": (
-        "None of its words is a kind, colour or material that the word lists know; the model was not asked.",
-        "其中没有词表认识的品类、颜色或材质，未询问模型。",
-    ),
     "choose_documents": ("Choose at least one document first.", "请先选择至少一个文档。"),
     "write_question": ("Write a question first.", "请先写下问题。"),
     "not_found_anywhere": ("Not in these documents.", "这些文档中都没有答案。"),

@@ -80,9 +80,8 @@ def test_boxes_that_touch_through_others_are_one() -> None:
 
 
 def test_no_more_than_the_bound_are_found_and_the_rest_is_counted() -> None:
-    places = [
-        (60.0 * x, 60.0 * y, 60.0 * x + 50, 60.0 * y + 50) for x in range(10) for y in range(13)
-    ]
+    corners = [(60.0 * x, 60.0 * y) for x in range(10) for y in range(13)]
+    places: list[Box] = [(x, y, x + 50, y + 50) for x, y in corners]
     found = figures(painted(places, places, places))
     assert len(found.found) == MOST_FIGURES
     assert found.left_out["beyond"] == 3 * len(places) - MOST_FIGURES

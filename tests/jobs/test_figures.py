@@ -40,15 +40,16 @@ def document() -> bytes:
 
 
 def sees_colours(parts: Parts, question: str, answer: str) -> float:
-    """Says yes to a banana where the middle of the photo has as much green as red."""
-    assert "banana" in question or "yellow" in question or "黄色" in question or "香蕉" in question
+    """Knows yellow bananas alone, by a photo whose middle has almost as much green as red."""
+    if not any(word in question for word in ("banana", "yellow", "黄色", "香蕉")):
+        return 0.0 if answer == "unclear" else -5.0
     (photo,) = [part for part in parts if isinstance(part, Image.Image)]
     red, green, _ = ImageStat.Stat(photo.crop((20, 20, photo.width - 20, photo.height - 20))).mean
     is_yellow = green > 0.7 * red
     return {"yes": 0.0 if is_yellow else -4.0, "no": -4.0 if is_yellow else 0.0}.get(answer, -6.0)
 
 
-def test_captions_are_checked_and_what_no_caption_tells_is_not_asked(jobs: Jobs) -> None:
+def test_captions_are_checked_and_what_has_none_is_not_asked(jobs: Jobs) -> None:
     added = jobs.add_document("catalogue.pdf", document())
     params = FiguresParams(added.sha256)
     job = jobs.submit(TaskName.FIGURES, params)
@@ -58,7 +59,7 @@ def test_captions_are_checked_and_what_no_caption_tells_is_not_asked(jobs: Jobs)
     found = result.payload["figures"]
     assert [one["verdict"] for one in found] == [right for *_, right in CAPTIONS]
     assert [one["page"] for one in found] == [1, 2, 3, 4, 5, 6]
-    assert [one["decided_by"] for one in found] == ["model"] * 4 + ["code"] * 2
+    assert [one["probability"] is None for one in found] == [False] * 5 + [True]
     assert [one["caption"] and one["caption"]["text"] for one in found[1:4]] == [
         "A yellow banana.",
         "黄色的香蕉",

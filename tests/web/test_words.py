@@ -40,7 +40,15 @@ def test_english_and_chinese_have_the_same_placeholders() -> None:
 def test_the_chinese_is_chinese() -> None:
     words = {key: re.sub(r"\{\w+\}", "", zh) for key, (_, zh) in WORDS.items()}
     plain = {key for key, text in words.items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert plain == {"colon", "other_language", "units_of", "page_of", "headline", "comma"}
+    assert plain == {
+        "colon",
+        "other_language",
+        "units_of",
+        "page_of",
+        "headline",
+        "comma",
+        "figure_count",
+    }
 
 
 def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
