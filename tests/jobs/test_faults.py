@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mmapp.db.tables import jobs as stored
 from mmapp.db.tables import workers
 from mmapp.errors import DatabaseNotReady, JobStalled
 from mmapp.jobs import Jobs, failures
@@ -20,7 +21,7 @@ from mmapp.types import Job, Priority, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddText
 from tests.jobs.scenes import TEXT, engine
 from tests.jobs.test_run import expire, taken
-from tests.jobs.test_sweep import GRACE_S, depth, info
+from tests.jobs.test_sweep import depth, info
 
 ELSEWHERE = Process("elsewhere", 999_999_999, "1")
 
@@ -130,20 +131,25 @@ def test_a_follower_that_is_cancelled_at_the_end_of_its_leader_leads_nobody(
 def test_a_lost_message_is_noticed_while_others_keep_the_queue_long(
     queued_jobs: Jobs, add_text: AddText, priority: Priority
 ) -> None:
-    def submit(text: str) -> Job:
-        params = SummarizeParams(add_text(text).sha256, 1)
-        return queued_jobs.submit(TaskName.SUMMARIZE, params, priority=priority)
+    patient = queued_jobs.settings.model_copy(update={"sweep_seconds": 60.0})
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    with Jobs.open(patient) as sweeping:
 
-    lost = submit("One. Two.")
-    queued_jobs._broker._connected_redis().flushall()
-    time.sleep(GRACE_S)
-    others = [submit(f"{number} ships sailed.") for number in range(4)]
-    assert queued_jobs.sweep() == 0
-    taken(queued_jobs, others[0].id)
-    assert queued_jobs.sweep() == 1
-    assert depth(queued_jobs) == 5
-    assert queued_jobs.get(lost.id).status is Status.QUEUED
-    assert queued_jobs.sweep() == 0
+        def submit(text: str) -> Job:
+            params = SummarizeParams(add_text(text).sha256, 1)
+            return sweeping.submit(TaskName.SUMMARIZE, params, priority=priority)
+
+        lost = submit("One. Two.")
+        sweeping._broker._connected_redis().flushall()
+        with sweeping._database._engine.begin() as connection:
+            connection.execute(stored.update().values(sent_at=long_ago))
+        others = [submit(f"{number} ships sailed.") for number in range(4)]
+        assert sweeping.sweep() == 0
+        taken(sweeping, others[0].id)
+        assert sweeping.sweep() == 1
+        assert depth(sweeping) == 5
+        assert sweeping.get(lost.id).status is Status.QUEUED
+        assert sweeping.sweep() == 0
 
 
 def test_who_was_away_longer_than_a_lease_gives_others_time_to_beat(
