@@ -43,20 +43,23 @@ _SENTENCE = re.compile(
     r"|above|below|also|can|we)\b|[,，;)）]|(?:所示|显示|展示|给出|表示|说明|描述|为|是|中|和|与|可见)",
     re.IGNORECASE,
 )
+# Blanks are taken whole (`*+`), so that a line of nothing else costs no more than its length.
 _LEADS = (
-    r"\s*(?:(?:as\s+)?(?:is\s+)?(?:shown|seen|can\s+be\s+seen|depicted|illustrated)?\s*(?:in|by|see)?"
-    r"|如|见|由|从)?\s*"
+    r"\s*+(?:(?:as\s++)?(?:is\s++)?(?:(?:shown|seen|can\s++be\s++seen|depicted|illustrated)\s++)?"
+    r"(?:in|by|see)?|如|见|由|从)?\s*+"
 )
 _TAILS = (
-    r"\s*(?:(?:shows?|depicts?|illustrates?|displays?|presents?)(?:\s+that)?"
-    r"|所示|显示了?|展示了?|是|为|可见|可知|可以看出)?\s*[,，:：]?\s*"
+    r"\s*+(?:(?:shows?|depicts?|illustrates?|displays?|presents?)(?:\s++that)?"
+    r"|所示|显示了?|展示了?|是|为|可见|可知|可以看出)?\s*+[,，:：]?\s*+"
 )
 _BEFORE = re.compile(rf"{_LEADS}{_NAMED}{_TAILS}", re.IGNORECASE)
 _BEHIND = re.compile(
-    rf"\s*[(（\[【，,]?\s*(?:see|as\s+shown\s+in|shown\s+in|cf\.|in|见|如|参见)?\s*{_NAMED}\s*(?:所示)?"
-    r"\s*[)）\]】]?\s*[.。]?\s*\Z",
+    rf"[(（\[【，,]?\s*+(?:(?:see|as\s++shown\s++in|shown\s++in|cf\.|in|见|如|参见)\s*+)?{_NAMED}"
+    r"\s*+(?:所示)?\s*+[)）\]】]?\s*+[.。]?\s*+\Z",
     re.IGNORECASE,
 )
+#: Characters at the end of a sentence in which a reference is looked for.
+BEHIND_CHARACTERS = 60
 
 
 class FoundBy(StrEnum):
@@ -245,8 +248,9 @@ def _without_reference(text: str, start: int, end: int) -> tuple[int, int]:
     """The part of a sentence between "As Figure 3 shows," and "(see Figure 3)."."""
     before = _BEFORE.match(text[start:end])
     first = start + before.end() if before else start
-    behind = _BEHIND.search(text[first:end])
-    return first, first + behind.start() if behind else end
+    behind = _BEHIND.search(text, max(first, end - BEHIND_CHARACTERS), end)
+    last = behind.start() if behind else end
+    return first, first + len(text[first:last].rstrip())
 
 
 def _number(label: str) -> str:

@@ -133,7 +133,9 @@ def test_figures_are_checked_against_their_captions(mmapp: Mmapp, tmp_path: Path
         page.insert_image((100, 400, 300, 600), filename=picture)
         page.insert_text((100, 630), "图2：红色的鞋", fontname="china-s")
         made.save(tmp_path / "fruit.pdf")
-    value = mmapp("figures", tmp_path / "fruit.pdf", "--json").json
+    run = mmapp("figures", tmp_path / "fruit.pdf", "--json")
+    assert run.status == 0, run.err
+    value = run.json
     told = ["document", "figures", "counts", "left_out", "coverage", "hidden"]
     assert list(value) == ["job", *told, "record"]
     captions = [(one["caption"]["label"], one["caption"]["text"]) for one in value["figures"]]
