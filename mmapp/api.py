@@ -75,6 +75,7 @@ PAGE_OF = {
     TaskName.ASK: "ask",
     TaskName.EXTRACT: "ask",
     TaskName.COMPARE: "compare",
+    TaskName.FIGURES: "ask",
     TaskName.CHECK_LISTING: "listings",
 }
 

@@ -91,6 +91,16 @@ CHANGE_STYLE = {
     "changed": "bold yellow",
     "moved": "bold cyan",
 }
+FIGURE_STYLE = {
+    "agrees": "bold green",
+    "disagrees": "bold red",
+    "unclear": "bold yellow",
+    "no caption": "dim",
+}
+#: What a verdict on a figure is worth.
+FIGURES_LIMIT = (
+    "Checked as product photos are; a verdict is worth what the checkpoint knows of what is shown."
+)
 VERDICT_STYLE = {"consistent": "bold green", "inconsistent": "bold red", "uncertain": "bold yellow"}
 CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
@@ -203,6 +213,40 @@ def fields_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
         if more > 0:
             table.add_row("", Text(f"and {more:,} more", "yellow"), "", "", "")
     return _of_document(job, payload, table)
+
+
+def figures_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("Page", "Words about the picture", "Verdict", "P(agree)"):
+        is_number = column in ("Page", "P(agree)")
+        table.add_column(column, overflow="fold", justify="right" if is_number else "left")
+    for figure in payload["figures"]:
+        table.add_row(*_figure_cells(figure))
+    parts: list[RenderableType] = [table if payload["figures"] else Text("No figures.", "dim")]
+    if any(figure["claims"] for figure in payload["figures"]):
+        parts.append(Text(FIGURES_LIMIT, "dim"))
+    if left_out := _left_out(payload["left_out"]):
+        parts.append(Text(left_out, "dim"))
+    return _of_document(job, payload, Group(*parts))
+
+
+def _figure_cells(figure: Mapping[str, Any]) -> tuple[RenderableType, ...]:
+    caption, verdict = figure["caption"], figure["verdict"]
+    words = Text()
+    if caption:
+        words.append(f"{clean(caption['label'])}  ", "dim").append(clean(caption["text"]))
+    for claim in figure["claims"]:
+        told, style = LABELS[Label(claim["label"])]
+        words.append(f"\n  {told}", style).append(f"  {clean(claim['text'])}", "dim")
+    if figure["error"]:
+        words.append(f"\n  {clean(figure['error'])}", "yellow")
+    likely = "" if figure["probability"] is None else f"{figure['probability']:.2f}"
+    return str(figure["page"]), words, Text(verdict, FIGURE_STYLE[verdict]), likely
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    told = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+    return f"Pictures left out: {', '.join(told)}." if told else ""
 
 
 def _value_cells(value: Mapping[str, Any]) -> tuple[RenderableType, ...]:
@@ -483,6 +527,7 @@ VIEWS = {
     TaskName.ASK: answer_view,
     TaskName.EXTRACT: fields_view,
     TaskName.COMPARE: changes_view,
+    TaskName.FIGURES: figures_view,
     TaskName.CHECK_LISTING: verdict_view,
 }
 

@@ -67,6 +67,10 @@ def _notes(
         for change in payload["changes"]:
             if change["new"]:
                 yield _what_changed(change), change["new"]["evidence"]
+    elif task is TaskName.FIGURES:
+        for figure in payload["figures"]:
+            if figure["caption"]:
+                yield _figure_verdict(figure), [figure["caption"]]
     else:
         for item in quoted_sentences(task, payload) if task in QUOTES_OF else ():
             doubt = "" if item["supported"] else " (not proved)"
@@ -209,6 +213,31 @@ def _marked(side: Mapping[str, Any]) -> str:
     return "".join([*pieces, _signs(text[done:])])
 
 
+def _figures(_job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
+    yield "| page | words about the picture | verdict | claims |"
+    yield "|---|---|---|---|"
+    for figure in payload["figures"]:
+        caption = figure["caption"]
+        words = f"{plain(caption['label'])}: {plain(caption['text'])}" if caption else ""
+        claims = "; ".join(
+            f"{plain(claim['text'])}: {plain(claim['label'])} {claim['probability']:.2f}"
+            for claim in figure["claims"]
+        )
+        yield f"| {figure['page']} | {words} | {plain(_figure_verdict(figure))} | {claims} |"
+    if not payload["figures"]:
+        yield ""
+        yield "No figures were found."
+    yield from _coverage(payload["coverage"])
+    yield from _hidden(payload.get("hidden"))
+
+
+def _figure_verdict(figure: Mapping[str, Any]) -> str:
+    """The verdict, with P(agree) where a model was asked."""
+    if figure["probability"] is None:
+        return str(figure["verdict"])
+    return f"{figure['verdict']}, P(agree) {figure['probability']:.2f}"
+
+
 def _listing(_job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
     yield f"**{payload['verdict']}**, probability that photos and words agree: {payload['score']}"
     yield ""
@@ -243,5 +272,6 @@ BODIES: Mapping[TaskName, Callable[[Job, Mapping[str, Any]], Iterator[str]]] = {
     TaskName.ASK: _document,
     TaskName.EXTRACT: _fields,
     TaskName.COMPARE: _changes,
+    TaskName.FIGURES: _figures,
     TaskName.CHECK_LISTING: _listing,
 }

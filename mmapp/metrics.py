@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from mmapp import __version__
-from mmapp.jobs import Figures, Jobs, WorkerInfo
+from mmapp.jobs import Jobs, Statistics, WorkerInfo
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -24,7 +24,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def metrics(jobs: Jobs) -> bytes:
     """All metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Collector(jobs.figures()))
+    registry.register(_Collector(jobs.statistics()))
     return generate_latest(registry)
 
 
@@ -32,16 +32,16 @@ def metrics(jobs: Jobs) -> bytes:
 class _Collector(Collector):
     """One answer to Prometheus."""
 
-    figures: Figures
+    statistics: Statistics
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("mmapp_info", "The version that answers", ["version"], [([__version__], 1)])
         yield from self._queue()
         yield from self._workers()
-        yield from _counted(self.figures.workers)
+        yield from _counted(self.statistics.workers)
 
     def _queue(self) -> Iterator[Metric]:
-        lanes = self.figures.lanes
+        lanes = self.statistics.lanes
         yield _gauge(
             "mmapp_queue_jobs",
             "Jobs that wait, by lane",
@@ -58,18 +58,18 @@ class _Collector(Collector):
             "mmapp_jobs",
             "Jobs that are stored, by status",
             ["status"],
-            [([status], count) for status, count in self.figures.statuses.items()],
+            [([status], count) for status, count in self.statistics.statuses.items()],
         )
         yield _gauge(
             "mmapp_duplicates_last_hour",
             "Jobs submitted in the last hour that show what another made",
             [],
-            [([], self.figures.duplicates_last_hour)],
+            [([], self.statistics.duplicates_last_hour)],
         )
 
     def _workers(self) -> Iterator[Metric]:
         states = {"ready": 0, "loading": 0, "failed": 0}
-        for worker in self.figures.workers:
+        for worker in self.statistics.workers:
             states[worker.state] += 1
         yield _gauge(
             "mmapp_workers",
@@ -82,8 +82,8 @@ class _Collector(Collector):
             "How long ago a worker showed that it lives",
             ["worker"],
             [
-                ([worker.name], (self.figures.now - worker.last_seen).total_seconds())
-                for worker in self.figures.workers
+                ([worker.name], (self.statistics.now - worker.last_seen).total_seconds())
+                for worker in self.statistics.workers
             ],
         )
 

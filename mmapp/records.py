@@ -16,6 +16,7 @@ from mmapp.types import (
     AskParams,
     CompareParams,
     ExtractParams,
+    FiguresParams,
     Job,
     Listing,
     Params,
@@ -101,6 +102,8 @@ def params_from_json(task: TaskName, stored: Mapping[str, Any]) -> Params:
         return ExtractParams(stored["document"], tuple(stored["fields"]))
     if task is TaskName.COMPARE:
         return CompareParams(**stored)
+    if task is TaskName.FIGURES:
+        return FiguresParams(**stored)
     return Listing(**{**stored, "photos": tuple(stored["photos"])})
 
 
@@ -122,6 +125,8 @@ def headline(task: TaskName, payload: Mapping[str, Any]) -> str:
         return _fields_headline(payload)
     if task is TaskName.COMPARE:
         return changes_headline(payload["counts"])
+    if task is TaskName.FIGURES:
+        return figures_headline(payload["counts"])
     if task is TaskName.ASK and not payload["found"]:
         return NOT_FOUND
     quoted = payload["answer" if task is TaskName.ASK else "summary"]
@@ -146,6 +151,12 @@ def changes_headline(counts: Mapping[str, int]) -> str:
     """How many changes of each kind."""
     told = [f"{count:,} {kind}" for kind, count in counts.items() if count]
     return ", ".join(told) or "no changes"
+
+
+def figures_headline(counts: Mapping[str, int]) -> str:
+    """How many figures have each verdict."""
+    told = [f"{verdict}: {count:,}" for verdict, count in counts.items() if count]
+    return ", ".join(told) or "no figures"
 
 
 def words(payload: Mapping[str, Any]) -> str:

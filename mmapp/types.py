@@ -140,6 +140,23 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture on a page of a PDF."""
+
+    page: int
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a PDF that may be figures, and how many are none, by reason."""
+
+    found: tuple[Picture, ...]
+    #: "tiny", "repeated", "page_sized", "beyond" (the bound on their number).
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Bookmark:
     """An entry of a PDF's own outline."""
 
@@ -194,6 +211,7 @@ class TaskName(StrEnum):
     ASK = "ask"
     EXTRACT = "extract"
     COMPARE = "compare"
+    FIGURES = "figures"
 
 
 class Status(StrEnum):
@@ -361,8 +379,13 @@ class CompareParams:
     new: str
 
 
+@dataclass(frozen=True, slots=True)
+class FiguresParams:
+    document: str
+
+
 #: What a task is given, beside its inputs.
-Params = SummarizeParams | AskParams | ExtractParams | CompareParams | Listing
+Params = SummarizeParams | AskParams | ExtractParams | CompareParams | FiguresParams | Listing
 
 
 class ReportProgress(Protocol):

@@ -1,4 +1,4 @@
-"""`mmapp ask`, `extract` and `compare`: what is asked of documents; submit, wait, show."""
+"""`mmapp ask`, `extract`, `compare` and `figures`: what is asked of documents; submit, show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from mmapp.cli.outputs import result_json, write_json
 from mmapp.cli.session import Desk, good_ones, open_desk
 from mmapp.cli.tasks import JOB_FAILED, Json, Password, check_out, show_ended, whole
 from mmapp.errors import BadInput
-from mmapp.types import AskParams, CompareParams, ExtractParams, Job, Result, Status, TaskName
+from mmapp.types import (
+    AskParams,
+    CompareParams,
+    ExtractParams,
+    FiguresParams,
+    Job,
+    Result,
+    Status,
+    TaskName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(ask)
     app.command()(extract)
     app.command()(compare)
+    app.command()(figures)
 
 
 def ask(
@@ -147,4 +157,16 @@ def compare(
         before, after = desk.add_file(old, password), desk.add_file(new, password)
         params = CompareParams(before.sha256, after.sha256)
         job = desk.jobs.submit(TaskName.COMPARE, params, label=f"{old.name} → {new.name}")
+        return show_ended(desk, desk.wait([job.id]), as_json)
+
+
+def figures(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A PDF", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Check each picture of a document against its caption, or the text that refers to it."""
+    with open_desk() as desk:
+        document = desk.add_file(path)
+        desk.check_checkpoint()
+        job = desk.jobs.submit(TaskName.FIGURES, FiguresParams(document.sha256))
         return show_ended(desk, desk.wait([job.id]), as_json)

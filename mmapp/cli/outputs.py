@@ -25,6 +25,7 @@ class TaskChoice(StrEnum):
     ASK = "ask"
     EXTRACT = "extract"
     COMPARE = "compare"
+    FIGURES = "figures"
 
 
 class BatchChoice(StrEnum):

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from PIL import Image
 
-from mmapp.documents import images, ink, text
+from mmapp.documents import figures, images, ink, text
 from mmapp.documents.frames import (
     EDGES_PER_POINT,
     FORKED,
@@ -190,6 +190,8 @@ def _serve(channel: Channel) -> None:
             file = Pdf(name, data, request["password"], limits).annotated(marks)
             channel.send_json({"kind": "file"})
             channel.send(file)
+        elif request["pictures"]:
+            _send_pictures(channel, Pdf(name, data, None, limits))
         elif request["page"]:
             pdf = Pdf(name, data, request["password"], limits)
             picture = pdf.picture(
@@ -215,6 +217,13 @@ def _serve(channel: Channel) -> None:
             f"{quoted(name)} can't be read ({reason}); the reader did not expect this. "
             f"Open it in a viewer and save it anew.",
         )
+
+
+def _send_pictures(channel: Channel, pdf: Pdf) -> None:
+    """Where pictures stand; their bytes stay here."""
+    pictures = figures.figures(pdf.painted())
+    found = [(one.page, one.box) for one in pictures.found]
+    channel.send_json({"kind": "pictures", "found": found, "left_out": pictures.left_out})
 
 
 def _send_document(

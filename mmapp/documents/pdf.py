@@ -29,6 +29,7 @@ from pymupdf import mupdf  # noqa: E402
 
 from mmapp.documents import hidden, ink  # noqa: E402
 from mmapp.documents.characters import clean  # noqa: E402
+from mmapp.documents.figures import Painted, PaintedPage  # noqa: E402
 from mmapp.documents.limits import Limits, quoted  # noqa: E402
 from mmapp.documents.order import Chunk, reading_order  # noqa: E402
 from mmapp.documents.quotes import shown_box  # noqa: E402
@@ -131,6 +132,21 @@ class Pdf:
             if text and 1 <= page <= self.page_count:
                 found.append(Bookmark(level, text, page))
         return found
+
+    def painted(self) -> Iterator[PaintedPage]:
+        """The pictures that each page paints; a page that can't be read has none."""
+        for number in range(1, self.page_count + 1):
+            try:
+                page = self._document.load_page(number - 1)
+                whole = tuple(page.rect * page.derotation_matrix)
+                found = tuple(_painted(page.get_image_info(), _box(whole)))
+            except MemoryError:
+                raise
+            except Exception:
+                found, whole = (), (0.0, 0.0, 0.0, 0.0)
+            yield PaintedPage(number, (whole[2] - whole[0]) * (whole[3] - whole[1]), found)
+            if number % PAGES_KEPT == 0:
+                pymupdf.TOOLS.store_shrink(100)  # type: ignore[no-untyped-call]
 
     def picture(self, number: int, dpi: int, *, with_text: bool = True) -> Image.Image:
         """A page as it is shown, in RGB; a huge page at as many dots as the settings allow.
@@ -461,6 +477,15 @@ def _spread(edges: list[float]) -> list[float]:
             spread[index] = edges[first] + step * (index - first)
         first = last
     return spread
+
+
+def _painted(infos: Sequence[dict[str, Any]], page: Box) -> Iterator[Painted]:
+    """Pictures as far as they lie on the page."""
+    for info in infos:
+        x0, y0, x1, y1 = _box(info["bbox"])
+        box = (max(x0, page[0]), max(y0, page[1]), min(x1, page[2]), min(y1, page[3]))
+        if box[0] < box[2] and box[1] < box[3]:
+            yield Painted(box, (info["width"], info["height"], info["size"]))
 
 
 def _box(box: tuple[float, ...]) -> Box:

@@ -48,6 +48,8 @@ from mmapp.types import (
     Mark,
     MediaType,
     Page,
+    Picture,
+    Pictures,
     Recognition,
     Source,
 )
@@ -159,6 +161,15 @@ class Reader:
             files = [blob for answer, blob in answers if answer["kind"] == "file"]
         return files[0]
 
+    def pictures(self, data: bytes, *, name: str = "the PDF") -> Pictures:
+        """Where the pages of a PDF that opens without a password show pictures; none is decoded."""
+        self._limits.check_bytes(name, len(data))
+        request = self._request(name, pictures=True)
+        with contextlib.closing(self._answers(name, request, data)) as answers:
+            told = [answer for answer, _ in answers if answer["kind"] == "pictures"]
+            found = [Picture(page, (x0, y0, x1, y1)) for page, (x0, y0, x1, y1) in told[0]["found"]]
+        return Pictures(tuple(found), dict(told[0]["left_out"]))
+
     def warm(self) -> None:
         """Start the parser without waiting for it, so that the first file need not wait."""
         with self._lock:
@@ -192,6 +203,7 @@ class Reader:
         dpi: int = 0,
         without_text: bool = False,
         marks: Sequence[Mark] = (),
+        pictures: bool = False,
     ) -> dict[str, Any]:
         return {
             "name": plain_name(name),
@@ -201,6 +213,7 @@ class Reader:
             "dpi": dpi,
             "without_text": without_text,
             "marks": [(mark.page, mark.boxes, mark.note) for mark in marks],
+            "pictures": pictures,
             "limits": dataclasses.asdict(self._limits),
         }
 

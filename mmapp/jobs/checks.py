@@ -12,7 +12,9 @@ from mmapp.types import (
     CompareParams,
     Document,
     ExtractParams,
+    FiguresParams,
     Listing,
+    MediaType,
     Params,
     SummarizeParams,
     TaskName,
@@ -48,6 +50,8 @@ def check_params(repository: Repository, task: TaskName, params: Params, max_pho
         return _check_extract(repository, params)
     if task is TaskName.COMPARE and isinstance(params, CompareParams):
         return _check_compare(repository, params)
+    if task is TaskName.FIGURES and isinstance(params, FiguresParams):
+        return _check_figures(repository, params)
     raise BadInput(f"{task} can't be done with {type(params).__name__}")
 
 
@@ -84,6 +88,21 @@ def _check_extract(repository: Repository, params: ExtractParams) -> str:
 def _check_compare(repository: Repository, params: CompareParams) -> str:
     old, new = (_readable(repository, sha256).name for sha256 in (params.old, params.new))
     return f"{old} → {new}"
+
+
+def _check_figures(repository: Repository, params: FiguresParams) -> str:
+    document = found(repository.documents.find(params.document), "document", params.document)
+    if document.media_type is not MediaType.PDF:
+        raise BadInput(
+            f"{document.name} is {document.media_type}; figures are looked for in PDFs. Check a"
+            " photo with its words as a listing"
+        )
+    if document.encrypted:
+        raise BadInput(
+            f"{document.name} is encrypted, and its password is not kept; give it without a"
+            " password to have its figures checked"
+        )
+    return document.name
 
 
 def _readable(repository: Repository, sha256: str) -> Document:

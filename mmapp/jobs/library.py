@@ -16,7 +16,7 @@ from mmapp.db import Database
 from mmapp.errors import NotFound, NotPossible
 from mmapp.jobs.found import found
 from mmapp.storage import Blobs
-from mmapp.types import Document, MediaType, Page, Result
+from mmapp.types import Document, MediaType, Page, Pictures, Result
 
 if TYPE_CHECKING:
     from mmapp.documents import Reader
@@ -103,6 +103,11 @@ class Library:
             without_text=bool(page.lines),
             name=document.name,
         )
+
+    def pictures(self, document: Document) -> Pictures:
+        """Where the pages of a PDF show pictures."""
+        data = self._blobs.get(document.sha256)
+        return self._open_reader().pictures(data, name=document.name)
 
     def annotated(self, result: Result) -> bytes:
         """The PDF that a result is about, with its evidence highlighted."""

@@ -29,7 +29,7 @@ from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.scans import Scans
 from mmapp.jobs.tally import Tally
 from mmapp.logs import get_logger
-from mmapp.types import CompareParams, Engine, Job, Listing, Params, Progress, Status
+from mmapp.types import CompareParams, Engine, FiguresParams, Job, Listing, Params, Progress, Status
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -165,14 +165,19 @@ class Runner:
         )
 
     def _inputs(self, params: Params, report: Reporter) -> Inputs:
-        from mmapp.tasks import ListingInput, VersionsInput
+        from mmapp.tasks import FiguresInput, ListingInput, VersionsInput
 
         if isinstance(params, Listing):
             return ListingInput(params, tuple(self._picture(sha, 1) for sha in params.photos))
         if isinstance(params, CompareParams):
             old, new = (self._read_document(sha, report) for sha in (params.old, params.new))
             return VersionsInput(old, new)
-        return self._read_document(params.document, report)
+        document = self._read_document(params.document, report)
+        if isinstance(params, FiguresParams):
+            pictures = self._library.pictures(document.document)
+            sha256 = params.document
+            return FiguresInput(document, pictures, lambda page: self._picture(sha256, page))
+        return document
 
     def _read_document(self, sha256: str, report: Reporter) -> DocumentInput:
         from mmapp.tasks import DocumentInput

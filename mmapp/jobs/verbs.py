@@ -18,7 +18,6 @@ from mmapp.db.jobs import Filters
 from mmapp.db.workers import WorkerInfo
 from mmapp.errors import NotFound, NotPossible
 from mmapp.jobs.backup import Backup, Report, read_backup, write_backup
-from mmapp.jobs.figures import Figures, System, figures, system
 from mmapp.jobs.found import found
 from mmapp.jobs.library import Library
 from mmapp.jobs.listed import BatchRowResult, ResultRow, filters_of, result_row, row_result
@@ -27,6 +26,7 @@ from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.retention import Pruned, Retention
 from mmapp.jobs.reviewing import Reviewing, ReviewRow
 from mmapp.jobs.running import Attempt, Runner
+from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.storage import Blobs
 from mmapp.types import (
@@ -328,15 +328,15 @@ class Jobs:
         """Queues the jobs of workers that were stopped on purpose: their attempts do not count."""
         return self._recovery.free_lost(forgiven=True)
 
-    # --- figures ---------------------------------------------------------------------------------
+    # --- statistics ------------------------------------------------------------------------------
 
-    def figures(self) -> Figures:
+    def statistics(self) -> Statistics:
         """The queue and the workers at this moment."""
-        return figures(self._database, self.workers())
+        return statistics(self._database, self.workers())
 
     def system(self, hours: int) -> System:
-        """All that is shown of the system: the figures, and the last hours."""
-        return system(self._database, self.settings.data_dir, self.figures(), hours)
+        """All that is shown of the system: the statistics, and the last hours."""
+        return system(self._database, self.settings.data_dir, self.statistics(), hours)
 
     # --- keeping ---------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from mmapp.tasks.ask import ask
 from mmapp.tasks.check_listing import check_listing
 from mmapp.tasks.compare import compare
 from mmapp.tasks.extract import extract
-from mmapp.tasks.inputs import DocumentInput, Inputs, ListingInput, VersionsInput
+from mmapp.tasks.figures import figures
+from mmapp.tasks.inputs import DocumentInput, FiguresInput, Inputs, ListingInput, VersionsInput
 from mmapp.tasks.summarize import summarize
 from mmapp.types import (
     AskParams,
@@ -26,7 +27,15 @@ from mmapp.types import (
     TaskName,
 )
 
-__all__ = ["DocumentInput", "Inputs", "ListingInput", "VersionsInput", "run", "schema_version"]
+__all__ = [
+    "DocumentInput",
+    "FiguresInput",
+    "Inputs",
+    "ListingInput",
+    "VersionsInput",
+    "run",
+    "schema_version",
+]
 
 _SCHEMA_VERSIONS = {
     TaskName.SUMMARIZE: 2,
@@ -34,6 +43,7 @@ _SCHEMA_VERSIONS = {
     TaskName.ASK: 1,
     TaskName.EXTRACT: 1,
     TaskName.COMPARE: 1,
+    TaskName.FIGURES: 1,
 }
 
 
@@ -60,6 +70,8 @@ def run(
         return extract(engine, inputs, params, report)
     if isinstance(inputs, VersionsInput):
         return compare(inputs, report)
+    if isinstance(inputs, FiguresInput):
+        return figures(engine, inputs, report)
     if isinstance(inputs, ListingInput) and task is TaskName.CHECK_LISTING:
         return check_listing(engine, inputs, report)
     raise TypeError(f"{task} can't take {type(inputs).__name__} with {type(params).__name__}")

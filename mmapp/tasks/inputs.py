@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmapp.types import Document, Listing, Page
+from mmapp.types import Document, Listing, Page, Pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +31,16 @@ class VersionsInput:
 
 
 @dataclass(frozen=True, slots=True)
+class FiguresInput:
+    """A PDF with its pictures."""
+
+    document: DocumentInput
+    pictures: Pictures
+    #: Page number to the page as it is shown.
+    draw: Callable[[int], Image]
+
+
+@dataclass(frozen=True, slots=True)
 class ListingInput:
     """A listing with its photos decoded, in the listing's order."""
 
@@ -39,4 +49,4 @@ class ListingInput:
 
 
 #: What a task may be given.
-Inputs = DocumentInput | VersionsInput | ListingInput
+Inputs = DocumentInput | VersionsInput | FiguresInput | ListingInput

@@ -1,4 +1,4 @@
-"""The Ask page: a question to documents, or a table of their key information.
+"""The Ask page: a question to documents, a table of their key information, or their figures.
 
 Each document is a job of its own, so that its reading serves the next question; what was asked
 together is shown together, by the ids in the address. Handlers only add, submit and read.
@@ -6,7 +6,7 @@ together is shown together, by the ids in the address. Handlers only add, submit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -19,6 +19,7 @@ from mmapp.types import (
     AskParams,
     Document,
     ExtractParams,
+    FiguresParams,
     Job,
     Page,
     Params,
@@ -26,7 +27,7 @@ from mmapp.types import (
     Status,
     TaskName,
 )
-from mmapp.web import render, render_fields
+from mmapp.web import render, render_fields, render_figures
 from mmapp.web.frame import PUSH_JOB, Site, bottom, guarded, html, query, top
 from mmapp.web.jobview import JobView
 from mmapp.web.uploads import Uploaded, add_documents, known_documents
@@ -34,7 +35,8 @@ from mmapp.web.uploads import Uploaded, add_documents, known_documents
 
 def build(demo: gr.Blocks, site: Site) -> None:
     say = site.say
-    view = JobView(site, [TaskName.ASK, TaskName.EXTRACT], show_job, try_samples, show_answers)
+    tasks = [TaskName.ASK, TaskName.EXTRACT, TaskName.FIGURES]
+    view = JobView(site, tasks, show_job, try_samples, show_answers)
     top(site, "ask")
     view.place_job()
     with gr.Column(elem_classes=["form-card"]), gr.Row():
@@ -47,6 +49,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
             ask = gr.Button(say("ask_button"), variant="primary")
             fields = gr.Textbox(label=say("fields"), placeholder=say("fields_example"), lines=2)
             extract = gr.Button(say("extract_button"), variant="primary")
+            figures = gr.Button(say("figures_button"), variant="primary")
     refused = html(elem_id="problems")
     view.place_recent()
     bottom(site)
@@ -75,6 +78,10 @@ def build(demo: gr.Blocks, site: Site) -> None:
         wanted = [name.strip() for name in names.splitlines() if name.strip()]
         return done(*submit(site, paths or [], chosen or [], secret, tuple(wanted)))
 
+    @guarded(say)
+    def submit_figures(paths: list[str] | None, chosen: list[str] | None, secret: str) -> list[Any]:
+        return done(*submit(site, paths or [], chosen or [], secret, None))
+
     def done(jobs: list[Job], uploaded: Uploaded) -> list[Any]:
         ids = ",".join(job.id for job in jobs)
         kept = [document.sha256 for document in uploaded.documents]
@@ -88,14 +95,15 @@ def build(demo: gr.Blocks, site: Site) -> None:
         ]
 
     demo.load(offer, None, known, queue=False, api_visibility="private")
-    for trigger, handler, words in (
-        (ask.click, submit_question, question),
-        (question.submit, submit_question, question),
-        (extract.click, submit_fields, fields),
+    for trigger, handler, inputs in (
+        (ask.click, submit_question, [*given, question]),
+        (question.submit, submit_question, [*given, question]),
+        (extract.click, submit_fields, [*given, fields]),
+        (figures.click, submit_figures, given),
     ):
         trigger(
             handler,
-            [*given, words],
+            inputs,
             filled,
             concurrency_limit=4,
             show_progress_on=[refused],
@@ -108,9 +116,10 @@ def submit(
     paths: Sequence[str],
     chosen: Sequence[str],
     password: str,
-    asked: str | tuple[str, ...],
+    asked: str | tuple[str, ...] | None,
 ) -> tuple[list[Job], Uploaded]:
-    """A job for each document, of the form and of those added before: a question, or fields."""
+    """A job for each document, of the form and of those added before: a question, fields, or, where
+    nothing is asked, its figures."""
     if not paths and not chosen:
         raise BadInput(site.say("choose_documents"))
     uploaded = add_documents(site, paths, password)
@@ -121,33 +130,52 @@ def submit(
     return jobs, uploaded
 
 
-def _task(sha256: str, asked: str | tuple[str, ...]) -> tuple[TaskName, Params]:
+def _task(sha256: str, asked: str | tuple[str, ...] | None) -> tuple[TaskName, Params]:
+    if asked is None:
+        return TaskName.FIGURES, FiguresParams(sha256)
     if isinstance(asked, str):
         return TaskName.ASK, AskParams(sha256, asked)
     return TaskName.EXTRACT, ExtractParams(sha256, asked)
 
 
+#: How a result of each task is drawn.
+DRAW = {
+    TaskName.ASK: render.quotes,
+    TaskName.EXTRACT: render_fields.fields,
+    TaskName.FIGURES: render_figures.figures,
+}
+
+
 def show_job(site: Site, job: Job) -> str:
-    """The HTML of one question or one table of fields, finished or not."""
+    """The HTML of one question, table of fields or check of figures, finished or not."""
     say = site.say
     document = site.jobs.document(job.params["document"])
     if job.status != Status.SUCCEEDED:
         return render.unfinished(say, job, render.page_count(say, document.page_count))
     result = site.jobs.result(job.id)
     shown = render.ShownDocument(document, _pages(site, document, result))
-    draw = render_fields.fields if job.task is TaskName.EXTRACT else render.quotes
-    return draw(say, job, result.payload, result.record, shown)
+    return DRAW[job.task](say, job, result.payload, result.record, shown)
 
 
 def _pages(site: Site, document: Document, result: Result) -> dict[int, Page]:
     """The pages with evidence."""
     payload = result.payload
+    if result.task is TaskName.FIGURES:
+        return _pages_of_figures(site, document, payload["figures"])
     if result.task is TaskName.EXTRACT:
         quoted = [value for one in payload["fields"] for value in one["values"]]
     else:
         quoted = payload[QUOTES_OF[result.task]]
     wanted = {proof["page"] for item in quoted for proof in item["evidence"]}
     return {page.number: page for page in site.jobs.pages(document.sha256) if page.number in wanted}
+
+
+def _pages_of_figures(
+    site: Site, document: Document, figures: Sequence[Mapping[str, Any]]
+) -> dict[int, Page]:
+    wanted = {figure["page"] for figure in figures}
+    wanted |= {figure["caption"]["page"] for figure in figures if figure["caption"]}
+    return {page.number: page for page in site.jobs.pages(document.sha256, wanted)}
 
 
 def show_answers(site: Site, jobs: Sequence[Job]) -> str:

@@ -531,6 +531,8 @@ def headline(say: Words, job: Job, plain: str, payload: Mapping[str, Any] | None
         return say("not_found")
     if job.task == TaskName.COMPARE and payload is not None:
         return change_counts(say, payload["counts"])
+    if job.task == TaskName.FIGURES and payload is not None:
+        return figure_counts(say, payload["counts"])
     return plain
 
 
@@ -540,6 +542,21 @@ def change_counts(say: Words, counts: Mapping[str, int]) -> str:
         say("change_count", count=f"{n:,}", kind=say(f"change_{k}")) for k, n in counts.items() if n
     ]
     return say("comma").join(told) or say("no_changes")
+
+
+def figure_counts(say: Words, counts: Mapping[str, int]) -> str:
+    """How many figures have each verdict."""
+    told = [
+        say("figure_count", count=f"{n:,}", what=say(figure_key(verdict)))
+        for verdict, n in counts.items()
+        if n
+    ]
+    return say("comma").join(told) or say("no_figures")
+
+
+def figure_key(verdict: str) -> str:
+    """The key of the words for a verdict on a figure, or a reason why a picture is none."""
+    return f"figure_{verdict.replace(' ', '_')}"
 
 
 def job_url(language: Language, job: Job) -> str:

@@ -16,7 +16,7 @@ import gradio as gr
 
 from mmapp import plots
 from mmapp.config import Settings
-from mmapp.jobs import Figures, System, WorkerInfo
+from mmapp.jobs import Statistics, System, WorkerInfo
 from mmapp.types import Status
 from mmapp.web import render
 from mmapp.web.frame import Site, bottom, guarded, html, top
@@ -65,34 +65,36 @@ def show(site: Site) -> str:
     system = site.jobs.system(HOURS)
     return "".join(
         (
-            _queue(site.say, system.figures),
-            _workers(site.say, system.figures),
+            _queue(site.say, system.statistics),
+            _workers(site.say, system.statistics),
             _throughput(site.say, system),
             _stored(site.say, system),
         )
     )
 
 
-def _queue(say: Words, figures: Figures) -> str:
+def _queue(say: Words, statistics: Statistics) -> str:
     rows = [
         (say(f"lane_{lane.priority}"), str(lane.waiting), _seconds(say, lane.oldest_s))
-        for lane in figures.lanes
+        for lane in statistics.lanes
     ]
-    counts = " · ".join(f"{escape(say(status))} {figures.statuses[status]:,}" for status in Status)
+    counts = " · ".join(
+        f"{escape(say(status))} {statistics.statuses[status]:,}" for status in Status
+    )
     heads = (say("lane"), say("queued"), say("longest_wait"))
     return _part(say("queue"), _table(heads, rows) + f'<p class="facts">{counts}</p>')
 
 
-def _workers(say: Words, figures: Figures) -> str:
-    if not figures.workers:
+def _workers(say: Words, statistics: Statistics) -> str:
+    if not statistics.workers:
         return _part(say("workers"), render.notice(say("no_worker"), "note"))
-    rows = [_worker(say, figures, worker) for worker in figures.workers]
+    rows = [_worker(say, statistics, worker) for worker in statistics.workers]
     heads = (say("worker"), say("state"), say("checkpoint"), say("device"), say("worker_done"))
     return _part(say("workers"), _table(heads, rows))
 
 
-def _worker(say: Words, figures: Figures, worker: WorkerInfo) -> tuple[str, ...]:
-    silent_s = (figures.now - worker.last_seen).total_seconds()
+def _worker(say: Words, statistics: Statistics, worker: WorkerInfo) -> tuple[str, ...]:
+    silent_s = (statistics.now - worker.last_seen).total_seconds()
     state = worker.error or say(f"worker_{worker.state}")
     if not worker.error and silent_s > RECENT_S:
         state = say("worker_silent", time=_seconds(say, silent_s))
@@ -137,7 +139,7 @@ def checkpoint(say: Words, settings: Settings) -> str:
     about = f"<p>{escape(words)}</p>"
     if not figures:
         return _part(say("checkpoint"), about + f'<p class="facts">{escape(say("no_card"))}</p>')
-    heads = (say("figure_of"), say("figure"), say("figure_value"), say("beside"))
+    heads = (say("figure_of"), say("card_figure"), say("figure_value"), say("beside"))
     table = f"<details><summary>{escape(say('card_figures'))}</summary>"
     return _part(say("checkpoint"), f"{about}{table}{_table(heads, figures)}</details>")
 

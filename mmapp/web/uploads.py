@@ -17,7 +17,13 @@ from mmapp.web.frame import Site, delete_upload, file_problem, read_upload
 RECENT_JOBS = 100
 MOST_KNOWN = 30
 #: Tasks whose documents are texts to be read.
-READING = (TaskName.SUMMARIZE, TaskName.ASK, TaskName.EXTRACT, TaskName.COMPARE)
+READING = (
+    TaskName.SUMMARIZE,
+    TaskName.ASK,
+    TaskName.EXTRACT,
+    TaskName.COMPARE,
+    TaskName.FIGURES,
+)
 
 
 @dataclass(slots=True)

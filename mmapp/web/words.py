@@ -69,6 +69,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "unit_sentences": ("sentences", "句"),
     "unit_passages": ("passages", "段"),
     "unit_claims": ("claims", "条说法"),
+    "unit_figures": ("figures", "幅插图"),
     "unit_views": ("views", "个视图"),
     "unit_pages": ("pages", "页"),
     # documents
@@ -188,8 +189,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "xlsx": ("as Excel", "Excel 表格"),
     # questions and fields
     "ask_lead": (
-        "A question to your documents, or their key information as a table, with quotes.",
-        "向文档提问，或把关键信息提取成表格；每个回答都附有原文。",
+        "A question to your documents, their key information as a table, or their figures, "
+        "with quotes.",
+        "向文档提问，把关键信息提取成表格，或核对插图；每个回答都附有原文。",
     ),
     "recent_ask": ("Recent questions and tables", "最近的提问与表格"),
     "ask_empty": (
@@ -207,6 +209,32 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "fields_example": ("delivery date\ntotal price", "交货日期\n总价"),
     "extract_button": ("Extract key information", "提取关键信息"),
+    "figures_button": ("Check figures against captions", "核对插图与说明"),
+    "figures": ("Figures", "插图"),
+    "figure": ("Figure and what is said of it", "插图及其说明"),
+    "unlabelled": ("picture", "图片"),
+    "no_figures": ("No figures were found.", "没有找到插图。"),
+    "figures_limit": (
+        "Pictures are checked as product photos are. A verdict is worth what the model knows of "
+        "what they show: a small model should say “unclear” of most others, and can be wrong.",
+        "插图的核对方法与商品照片相同，结论取决于模型对图中事物的了解：小模型对多数其他图片应判为"
+        "“无法判断”，也可能出错。",
+    ),
+    "figures_left_out": ("Pictures left out: {told}.", "未核对的图片：{told}。"),
+    "figure_count": ("{what}: {count}", "{what}：{count}"),
+    "figure_agrees": ("agrees", "相符"),
+    "figure_disagrees": ("disagrees", "不符"),
+    "figure_unclear": ("unclear", "无法判断"),
+    "figure_no_caption": ("no caption", "无说明"),
+    "figure_tiny": ("tiny", "过小"),
+    "figure_repeated": ("on several pages alike", "多页重复"),
+    "figure_page_sized": ("as large as the page", "整页大小"),
+    "figure_beyond": ("beyond the bound", "超出上限"),
+    "figure_by_reference": ("by the text that names it, p. {page}", "据第 {page} 页提及它的文字"),
+    "figure_by_counted": (
+        "by the text on p. {page}; the figure was counted, not labelled",
+        "据第 {page} 页文字；插图没有编号，按顺序计数",
+    ),
     "choose_documents": ("Choose at least one document first.", "请先选择至少一个文档。"),
     "write_question": ("Write a question first.", "请先写下问题。"),
     "not_found_anywhere": ("Not in these documents.", "这些文档中都没有答案。"),
@@ -389,6 +417,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "task_ask": ("Questions about documents", "文档问答"),
     "task_extract": ("Key information of documents", "提取关键信息"),
     "task_compare": ("Compare versions", "版本比较"),
+    "task_figures": ("Figures and captions", "插图与说明"),
     "task_check_listing": ("Check listings", "核对商品"),
     "start_batch": ("Start the batch", "开始批量"),
     "batch_empty": (
@@ -498,7 +527,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "它的文件夹里没有带数据的模型卡。",
     ),
     "figure_of": ("Of", "对象"),
-    "figure": ("Figure", "指标"),
+    "card_figure": ("Figure", "指标"),
     "figure_value": ("Value", "数值"),
     "beside": ("Beside it", "对照"),
     "seconds": ("{n} s", "{n} 秒"),

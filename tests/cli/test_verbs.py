@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pymupdf
 import pytest
 
 from mmapp.stack import Stack
@@ -122,6 +123,29 @@ def test_versions_are_compared(mmapp: Mmapp, tmp_path: Path) -> None:
     shown = mmapp("compare", old, new)
     assert "[-twelve-]" in shown.out
     assert "{+thirteen+}" in shown.out
+
+
+@pytest.mark.usefixtures("stack")
+def test_figures_are_checked_against_their_captions(mmapp: Mmapp, tmp_path: Path) -> None:
+    picture = Path(__file__).parents[2] / "samples" / "photos" / "oranges.jpg"
+    with pymupdf.open() as made:
+        page = made.new_page(width=600, height=800)
+        page.insert_image((100, 100, 300, 300), filename=picture)
+        page.insert_text((100, 330), "Figure 1: Oranges.")
+        page.insert_image((100, 400, 300, 600), filename=picture)
+        page.insert_text((100, 630), "图2：红色的鞋", fontname="china-s")
+        made.save(tmp_path / "fruit.pdf")
+    run = mmapp("figures", tmp_path / "fruit.pdf", "--json")
+    assert run.status == 0, run.err
+    value = run.json
+    told = ["document", "figures", "counts", "left_out", "coverage", "hidden"]
+    assert list(value) == ["job", *told, "record"]
+    captions = [(one["caption"]["label"], one["caption"]["text"]) for one in value["figures"]]
+    assert captions == [("Figure 1", "Oranges."), ("图2", "红色的鞋")]
+    assert all(one["claims"] and 0 < one["probability"] < 1 for one in value["figures"])
+    shown = mmapp("figures", tmp_path / "fruit.pdf")
+    assert "Figure 1  Oranges." in shown.out
+    assert "worth what the checkpoint knows" in shown.out
 
 
 @pytest.mark.usefixtures("stack")

@@ -1,84 +1,101 @@
-"""Figures are those of the database and of all workers, on both databases."""
+"""Figures as jobs: PDFs with photos and captions that are right or wrong, in both languages."""
 
 from __future__ import annotations
 
-import dataclasses
-from datetime import UTC, datetime
+from pathlib import Path
 
+import pymupdf
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from PIL import Image, ImageStat
 
-from mmapp.jobs import Jobs, WorkerInfo
-from mmapp.metrics import metrics
-from mmapp.processes import Process
-from mmapp.types import Priority, Progress, Status, SummarizeParams, TaskName
-from tests.jobs.conftest import AddText
-from tests.jobs.scenes import TEXT, engine
+from mmapp import exports, records
+from mmapp.errors import BadInput
+from mmapp.jobs import Jobs
+from mmapp.types import FiguresParams, Status, TaskName
+from tests.jobs.conftest import AddPhoto
+from tests.jobs.scenes import engine
+from tests.tasks.fakes import Parts
+
+PHOTOS = Path(__file__).parents[2] / "samples" / "photos"
+#: Photo, caption, and the verdict that is right.
+CAPTIONS = [
+    ("banana.jpg", "Figure 1: A yellow banana.", "agrees"),
+    ("red-bell-peppers.jpg", "Figure 2: A yellow banana.", "disagrees"),
+    ("banana.jpg", "图3：黄色的香蕉", "agrees"),
+    ("red-bell-peppers.jpg", "图 4 黄色的香蕉", "disagrees"),
+    ("banana.jpg", "Figure 5: Progress over four quarters.", "unclear"),
+    ("red-bell-peppers.jpg", "Nothing tells of this.", "no caption"),
+]
 
 
-def told(jobs: Jobs) -> dict[str, float]:
-    """Every sample as `name{label=value,…}`, read back by Prometheus' own parser."""
-    families = text_string_to_metric_families(metrics(jobs).decode())
-    return {
-        f"{sample.name}{{{','.join(f'{k}={v}' for k, v in sample.labels.items())}}}": sample.value
-        for family in families
-        for sample in family.samples
+def document() -> bytes:
+    with pymupdf.open() as made:
+        for number, (photo, caption, _) in enumerate(CAPTIONS):
+            page = made.new_page(width=600, height=800)
+            top = 100 + 20 * number
+            page.insert_image((150, top, 450, top + 300), filename=PHOTOS / photo)
+            font = "china-s" if "图" in caption else "helv"
+            page.insert_text((150, top + 325), caption, fontname=font)
+        return made.tobytes()
+
+
+def sees_colours(parts: Parts, question: str, answer: str) -> float:
+    """Knows yellow bananas alone, by a photo whose middle has almost as much green as red."""
+    if not any(word in question for word in ("banana", "yellow", "黄色", "香蕉")):
+        return 0.0 if answer == "unclear" else -5.0
+    (photo,) = [part for part in parts if isinstance(part, Image.Image)]
+    red, green, _ = ImageStat.Stat(photo.crop((20, 20, photo.width - 20, photo.height - 20))).mean
+    is_yellow = green > 0.7 * red
+    return {"yes": 0.0 if is_yellow else -4.0, "no": -4.0 if is_yellow else 0.0}.get(answer, -6.0)
+
+
+def test_captions_are_checked_and_what_has_none_is_not_asked(jobs: Jobs) -> None:
+    added = jobs.add_document("catalogue.pdf", document())
+    params = FiguresParams(added.sha256)
+    job = jobs.submit(TaskName.FIGURES, params)
+    jobs.run(job.id, engine(sees_colours), "w1")
+    assert jobs.get(job.id).error == ""
+    result = jobs.result(job.id)
+    found = result.payload["figures"]
+    assert [one["verdict"] for one in found] == [right for *_, right in CAPTIONS]
+    assert [one["page"] for one in found] == [1, 2, 3, 4, 5, 6]
+    assert [one["probability"] is None for one in found] == [False] * 5 + [True]
+    assert [one["caption"] and one["caption"]["text"] for one in found[1:4]] == [
+        "A yellow banana.",
+        "黄色的香蕉",
+        "黄色的香蕉",
+    ]
+    assert found[5]["caption"] is None
+    for one in found[:4]:
+        x0, y0, x1, y1 = one["box"]
+        (proof,) = one["claims"][0]["evidence"]
+        left, top, right, bottom = proof["box"]
+        assert proof["page"] == one["page"]
+        assert x0 - 1 <= left < right <= x1 + 1
+        assert y0 - 1 <= top < bottom <= y1 + 1
+    assert result.payload["counts"] == {
+        "agrees": 2,
+        "disagrees": 2,
+        "unclear": 1,
+        "no caption": 1,
     }
+    (row,) = jobs.results("香蕉", task=TaskName.FIGURES)
+    assert row.headline == "agrees: 2, disagrees: 2, unclear: 1, no caption: 1"
+    assert records.params_from_json(TaskName.FIGURES, jobs.get(job.id).params) == params
+    assert jobs.submit(TaskName.FIGURES, params).status is Status.SUCCEEDED
+    told = exports.markdown(jobs.get(job.id), result)
+    assert "| 2 | Figure 2: A yellow banana\\. | disagrees, P\\(agree\\) 0\\." in told
+    assert [mark.page for mark in exports.marks(result)] == [1, 2, 3, 4, 5]
+    assert jobs.annotated(job.id).startswith(b"%PDF")
 
 
-def worker(name: str) -> WorkerInfo:
-    now = datetime.now(UTC)
-    of = Process.current()
-    return WorkerInfo(name, "nano", "", "cpu", "", False, "", now, now, None, of, of.pid)
-
-
-def test_metrics_tell_the_queue_and_what_workers_did(jobs: Jobs, add_text: AddText) -> None:
-    jobs.greet(worker("w"))
-    assert told(jobs)["mmapp_workers{state=loading}"] == 1
-    jobs.greet(dataclasses.replace(worker("w"), ready=True))
-    done = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(TEXT).sha256, 1))
-    jobs.run(done.id, engine(), "w")
-    jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(TEXT).sha256, 1))
-    later = SummarizeParams(add_text(TEXT + " More.").sha256, 1)
-    jobs.submit(TaskName.SUMMARIZE, later, priority=Priority.BATCH)
-    jobs.beat("w")
-
-    samples = told(jobs)
-    assert samples["mmapp_workers{state=ready}"] == 1
-    assert samples["mmapp_queue_jobs{lane=batch}"] == 1
-    assert samples["mmapp_queue_jobs{lane=interactive}"] == 0
-    assert samples["mmapp_queue_oldest_seconds{lane=batch}"] >= 0
-    assert samples["mmapp_jobs{status=succeeded}"] == 2
-    assert samples["mmapp_duplicates_last_hour{}"] == 1
-    by = "task=summarize,worker=w"
-    assert samples[f"mmapp_jobs_ended_total{{outcome=succeeded,{by}}}"] == 1
-    record = jobs.result(done.id).record
-    assert samples[f"mmapp_tokens_total{{kind=read,{by}}}"] == record["tokens"]["read"]
-    total = samples[f"mmapp_stage_seconds_total{{stage=total,{by}}}"]
-    assert total == pytest.approx(record["durations_s"]["total"])
-    assert samples["mmapp_retries_total{worker=w}"] == 0
-
-
-def test_a_job_that_is_taken_again_is_a_retry(jobs: Jobs, add_text: AddText) -> None:
-    jobs.greet(worker("w"))
-    job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(TEXT).sha256, 1))
-    attempt = jobs.take(job.id, "gone")
-    assert attempt is not None
-    jobs.renew(attempt, Progress("reading", 1, 2, "tokens"))
-    with jobs._database.transaction() as repository:
-        repository.attempts.put_back(job.id, attempt.number, forgiven=False)
-    jobs.run(job.id, engine(), "w")
-    jobs.beat("w")
-    assert told(jobs)["mmapp_retries_total{worker=w}"] == 1
-
-
-def test_the_last_hours_count_what_ended_in_them(jobs: Jobs, add_text: AddText) -> None:
-    job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(TEXT).sha256, 1))
-    jobs.run(job.id, engine(), "w")
-    system = jobs.system(24)
-    assert len(system.hours) == 24
-    assert sum(hour.succeeded for hour in system.hours[-2:]) == 1
-    assert sum(hour.failed for hour in system.hours) == 0
-    stored = system.stored
-    assert (stored.documents, stored.pages, stored.results) == (1, 1, 1)
-    assert system.figures.statuses[Status.SUCCEEDED] == 1
+def test_only_a_pdf_that_can_be_opened_has_figures(jobs: Jobs, add_photo: AddPhoto) -> None:
+    photo = add_photo("red")
+    with pytest.raises(BadInput, match="figures are looked for in PDFs"):
+        jobs.submit(TaskName.FIGURES, FiguresParams(photo.sha256))
+    with pymupdf.open() as made:
+        made.new_page()
+        locked = made.tobytes(encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret")
+    added = jobs.add_document("locked.pdf", locked, password="secret")
+    with pytest.raises(BadInput, match="encrypted"):
+        jobs.submit(TaskName.FIGURES, FiguresParams(added.sha256))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pymupdf
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -184,3 +188,28 @@ def test_the_samples_of_both_pages_become_jobs(site: Site, jobs: Jobs) -> None:
     started = jobs.list()
     assert sorted(job.task for job in started) == ["compare"] * 2 + ["extract"] * 2
     assert {job.label for job in started} == {pair.title for pair in load().versions}
+
+
+def test_figures_are_shown_with_their_verdict_and_place(jobs: Jobs, site: Site) -> None:
+    picture = Path(__file__).parents[2] / "samples" / "photos" / "banana.jpg"
+    with pymupdf.open() as made:
+        page = made.new_page(width=600, height=800)
+        page.insert_image((100, 100, 300, 300), filename=picture)
+        page.insert_text((100, 330), "Figure 1: A <b>banana</b> for millions.")
+        page.insert_image((100, 500, 300, 700), filename=picture)
+        document = jobs.add_document("fruit.pdf", made.tobytes())
+    submitted, _ = ask_page.submit(site, [], [document.sha256], "", None)
+    (job,) = finish(jobs, *submitted)
+    shown = ask_page.show_job(site, job)
+    assert "A &lt;b&gt;banana&lt;/b&gt; for millions." in shown
+    assert ">no caption<" in shown
+    (viewer,) = re.findall(r'data-viewer="([^"]+)"', shown)
+    marks = json.loads(html.unescape(viewer))["marks"]
+    assert [mark["sentence"] for mark in marks] == [0, 0, 1]
+    assert marks[2]["boxes"] == [[16.667, 62.5, 33.333, 25.0]]
+    chinese = ask_page.show_job(Site(jobs, site.settings, Words("zh")), job)
+    assert ">无说明<" in chinese
+    assert 'href="/jobs/' in chinese
+    text = jobs.add_document("note.txt", TEXT.encode())
+    with pytest.raises(BadInput, match="figures are looked for in PDFs"):
+        ask_page.submit(site, [], [text.sha256], "", None)

@@ -11,17 +11,20 @@ import pytest
 import mmapp.web
 from mmapp.exports import QUOTES_OF
 from mmapp.tasks import claims, facts
+from mmapp.tasks.captions import FoundBy as ToldBy
 from mmapp.tasks.compare import KINDS
 from mmapp.tasks.coverage import PageState
 from mmapp.tasks.extract import DEFAULT_FIELDS, FoundBy
+from mmapp.tasks.figures import EVERY_VERDICT
 from mmapp.types import Label, Status, TaskName
+from mmapp.web.render import figure_key
 from mmapp.web.words import LANGUAGES, WORDS, Words, preferred_language
 
 SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
     r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|ask|compare|listings|batch"
-    r"|results|field|found_by|kind|change|old|new|system|lane|worker)_.*"
+    r"|results|field|found_by|kind|change|old|new|system|lane|worker|figure)_.*"
 )
 
 
@@ -37,7 +40,15 @@ def test_english_and_chinese_have_the_same_placeholders() -> None:
 def test_the_chinese_is_chinese() -> None:
     words = {key: re.sub(r"\{\w+\}", "", zh) for key, (_, zh) in WORDS.items()}
     plain = {key for key, text in words.items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert plain == {"colon", "other_language", "units_of", "page_of", "headline", "comma"}
+    assert plain == {
+        "colon",
+        "other_language",
+        "units_of",
+        "page_of",
+        "headline",
+        "comma",
+        "figure_count",
+    }
 
 
 def test_every_word_is_asked_for_and_every_asked_word_is_there() -> None:
@@ -73,6 +84,8 @@ def test_every_field_and_way_and_kind_of_change_has_a_word() -> None:
     keys = [f"field_{name}" for name in DEFAULT_FIELDS]
     keys += [f"found_by_{way.replace(' ', '_')}" for way in FoundBy]
     keys += [f"change_{kind}" for kind in KINDS]
+    keys += [figure_key(verdict) for verdict in EVERY_VERDICT]
+    keys += [f"figure_by_{way}" for way in ToldBy if way is not ToldBy.CAPTION]
     assert set(keys) <= set(WORDS)
 
 

@@ -1,4 +1,4 @@
-"""Figures of the whole system: for metrics, and for the System page. Called by the verbs."""
+"""Statistics of the whole system: for metrics, and for the System page. Called by the verbs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mmapp.db import Database
-from mmapp.db.figures import Hour, Lane, Stored
+from mmapp.db.statistics import Hour, Lane, Stored
 from mmapp.db.workers import WorkerInfo
 from mmapp.types import Status
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Statistics:
     """The queue and the workers at one moment."""
 
     #: The database's clock, by which the workers' heartbeats are told.
@@ -30,29 +30,29 @@ class Figures:
 class System:
     """All that the System page shows."""
 
-    figures: Figures
+    statistics: Statistics
     hours: Sequence[Hour]
     stored: Stored
     #: Free on the disk of the data folder.
     free_bytes: int
 
 
-def figures(database: Database, workers: Sequence[WorkerInfo]) -> Figures:
+def statistics(database: Database, workers: Sequence[WorkerInfo]) -> Statistics:
     with database.snapshot() as repository:
-        return Figures(
+        return Statistics(
             now=repository.now(),
-            lanes=repository.figures.lanes(),
-            statuses=repository.figures.statuses(),
-            duplicates_last_hour=repository.figures.duplicates(timedelta(hours=1)),
+            lanes=repository.statistics.lanes(),
+            statuses=repository.statistics.statuses(),
+            duplicates_last_hour=repository.statistics.duplicates(timedelta(hours=1)),
             workers=workers,
         )
 
 
-def system(database: Database, data_dir: Path, present: Figures, hours: int) -> System:
+def system(database: Database, data_dir: Path, present: Statistics, hours: int) -> System:
     with database.snapshot() as repository:
         return System(
-            figures=present,
-            hours=repository.figures.hours(hours),
-            stored=repository.figures.stored(),
+            statistics=present,
+            hours=repository.statistics.hours(hours),
+            stored=repository.statistics.stored(),
             free_bytes=shutil.disk_usage(data_dir).free,
         )

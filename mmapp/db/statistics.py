@@ -1,4 +1,4 @@
-"""Figures: how long the queue is, what ended lately, what is stored. Called by `Repository`.
+"""Statistics: how long the queue is, what ended lately, what is stored. Called by `Repository`.
 
 Nothing here reads a payload. What is asked often (`lanes`, `statuses`, `duplicates`) is answered
 from indexes.
@@ -48,7 +48,7 @@ class Stored:
     results: int
 
 
-class StoredFigures:
+class StoredStatistics:
     """Counts over whole tables."""
 
     def __init__(self, sql: Transaction) -> None:
