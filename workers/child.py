@@ -69,8 +69,9 @@ class Child:
         log.info("ready", worker=info.name, checkpoint=engine.name, device=engine.device)
         return cls(jobs, info, engine, readings)
 
-    def run(self, job_id: str) -> None:
-        self._jobs.run(job_id, self._engine, self._info.name)
+    def run(self, told_of: str) -> None:
+        """Runs the job whose turn it is; a message only says that one waits."""
+        self._jobs.run_next(told_of, self._engine, self._info.name)
         self._file_readings()
 
     def _file_readings(self) -> None:

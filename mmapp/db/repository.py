@@ -15,6 +15,7 @@ from mmapp.db.jobs import StoredJobs
 from mmapp.db.messages import StoredMessages
 from mmapp.db.results import StoredResults
 from mmapp.db.transaction import Transaction
+from mmapp.db.turns import StoredTurns
 from mmapp.db.workers import StoredWorkers
 
 
@@ -26,6 +27,7 @@ class Repository:
         self.now = transaction.now
         self.documents = StoredDocuments(transaction)
         self.jobs = StoredJobs(transaction)
+        self.turns = StoredTurns(transaction)
         self.attempts = StoredAttempts(transaction)
         self.messages = StoredMessages(transaction)
         self.results = StoredResults(transaction)
