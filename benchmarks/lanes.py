@@ -110,13 +110,15 @@ def _ask_one_by_one(scene: Scene, document: str, probes: int) -> list[float]:
         if ended.status is not Status.SUCCEEDED or ended.started_at is None:
             raise RuntimeError(f"a question has {ended.status}: {ended.error}")
         waits_s.append((ended.started_at - ended.created_at).total_seconds())
-        show.show(number + 1, probes)
+        show(number + 1, probes)
     return waits_s
 
 
 def _wait_for_batch(scene: Scene, batch_id: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not scene.jobs.batch(batch_id).is_done:
+    while any(
+        count and not status.is_final for status, count in scene.jobs.batch(batch_id).counts.items()
+    ):
         if time.monotonic() > deadline:
             raise TimeoutError(f"batch {batch_id} did not end within {PATIENCE_S:.0f} s")
         time.sleep(0.2)

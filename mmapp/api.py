@@ -1,4 +1,4 @@
-"""HTTP beside the pages: health, versions, page images, the way to a job, and downloads.
+"""HTTP beside the pages: health, versions, page images, the way to a job, downloads, reviews.
 
 User files leave the process here and nowhere else: a page as a freshly encoded picture or as plain
 text, or an annotated PDF, written anew and always a download. Refuses ids that the database does
@@ -27,15 +27,16 @@ from fastapi.responses import (
     Response,
     StreamingResponse,
 )
+from pydantic import BaseModel
 
-from mmapp import __version__, exports
+from mmapp import __version__, exports, reviews
 from mmapp.batches import fields_workbook, harmless, write_fields, write_results
 from mmapp.batches.report import batch_report
 from mmapp.config import REPOSITORY
 from mmapp.documents.quotes import page_text
 from mmapp.errors import BadInput, MmappError, NotFound, NotPossible
 from mmapp.jobs import Jobs, ResultRow
-from mmapp.types import Page, Result, Status, TaskName
+from mmapp.types import Label, Page, Result, Status, TaskName
 
 #: A page of a document never changes: its address holds the document's hash.
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -63,6 +64,7 @@ def add_routes(app: FastAPI, jobs: Jobs) -> None:
     app.include_router(_health(jobs))
     app.include_router(_files(jobs))
     app.include_router(_downloads(jobs))
+    app.include_router(_reviews(jobs))
     app.add_exception_handler(MmappError, _problem)
 
 
@@ -202,6 +204,29 @@ def _downloads(jobs: Jobs) -> APIRouter:
     return router
 
 
+class Said(BaseModel):
+    """What a person says of a verdict, as the pages send it."""
+
+    #: From 1; None: the listing as a whole.
+    claim: int | None = None
+    #: None: as the model says.
+    label: Label | None = None
+    note: str = ""
+    by: str
+
+
+def _reviews(jobs: Jobs) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/jobs/{job_id}/reviews", status_code=201)
+    def review(job_id: str, said: Said) -> dict[str, Any]:
+        """The one thing that is written here; `web.security` refuses it from other sites."""
+        kept = jobs.review(job_id, claim=said.claim, label=said.label, note=said.note, by=said.by)
+        return {"job": job_id, "label": kept.label, **reviews.as_json(kept)}
+
+    return router
+
+
 def _fields(jobs: Jobs, job_id: str) -> Mapping[str, Any]:
     """The payload of an extraction; refuses jobs that made no table."""
     result = jobs.result(job_id)
@@ -229,7 +254,7 @@ def _all_results(jobs: Jobs, query: str, filters: dict[str, Any]) -> Iterator[Re
 def _write_jobs(rows: Iterator[ResultRow], out: TextIO) -> None:
     """One line of CSV for each job, with the same columns as `mmapp results --export csv`."""
     table = csv.writer(out, lineterminator="\n")
-    table.writerow((*EXPORT_COLUMNS, "result"))
+    table.writerow((*EXPORT_COLUMNS, "result", *reviews.COLUMNS))
     for row in rows:
         job = row.job
         result = json.dumps(_result_json(row.result), ensure_ascii=False) if row.result else ""
@@ -237,11 +262,16 @@ def _write_jobs(rows: Iterator[ResultRow], out: TextIO) -> None:
             moment.isoformat() if moment else "" for moment in (job.created_at, job.finished_at)
         )
         cells = (job.id, job.task, job.status, job.label, *moments, row.headline, job.error, result)
-        table.writerow(map(harmless, cells))
+        table.writerow(map(harmless, (*cells, *reviews.cells(row.result))))
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    return {"job": result.job_id, **result.payload, "record": dict(result.record)}
+    return {
+        "job": result.job_id,
+        **result.payload,
+        **reviews.in_json(result),
+        "record": dict(result.record),
+    }
 
 
 def _csv(name: str, write: Callable[[TextIO], None]) -> Response:

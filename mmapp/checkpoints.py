@@ -12,10 +12,11 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mmapp import calibrations
 from mmapp.errors import CheckpointProblem
 
 CONFIG = "config.json"
@@ -64,13 +65,14 @@ def identify_remote(url: str, model: str) -> Checkpoint:
 
 
 def answering(folder: Path, data_dir: Path, engine_url: str, engine_model: str) -> Checkpoint:
-    """What answers with these settings: the model at the server if there is one, else the folder's.
+    """What answers with these settings: the model at the server if there is one, else the folder's,
+    as reviews have calibrated it.
 
     Raises `CheckpointProblem` when neither can.
     """
-    if engine_url:
-        return identify_remote(engine_url, engine_model)
-    return identify(folder, data_dir)
+    found = identify_remote(engine_url, engine_model) if engine_url else identify(folder, data_dir)
+    stored = calibrations.read(data_dir, found.weights_sha256)
+    return replace(found, profile=calibrations.applied(found.profile, stored))
 
 
 def _weight_files(folder: Path) -> list[Path]:

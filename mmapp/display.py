@@ -27,10 +27,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from mmapp import reviews
 from mmapp.types import Batch, Hiding, Job, Label, Result, Status, TaskName
 
 if TYPE_CHECKING:
-    from mmapp.jobs import Jobs, ResultRow
+    from mmapp.jobs import Jobs, ResultRow, ReviewRow
 
 #: Columns of a line when nobody looks: a file or a pipe has no width of its own.
 PIPE_WIDTH = 100
@@ -116,7 +117,9 @@ def clean(text: object) -> str:
 def result_view(job: Job, result: Result, url: str = "") -> RenderableType:
     """A result as a person reads it, and what made it."""
     body = VIEWS[result.task](job, result.payload)
-    return Group(body, Padding(_footer(result.record, job, url), (0, 0, 1, 2)))
+    return Group(
+        body, *review_lines(result), Padding(_footer(result.record, job, url), (0, 0, 1, 2))
+    )
 
 
 def summary_view(job: Job, payload: Mapping[str, Any]) -> RenderableType:
@@ -367,15 +370,17 @@ def _checked(job: Job, payload: Mapping[str, Any]) -> list[RenderableType]:
         (f"  P(consistent) {payload['score']:.2f}", "dim"),
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", justify="right", style="dim")
     table.add_column("Claim", ratio=3, overflow="fold")
     table.add_column("About", overflow="fold")
     table.add_column("Verdict", no_wrap=True)
     table.add_column("P", justify="right", no_wrap=True)
     table.add_column("Seen in", overflow="fold")
-    for claim in payload["claims"]:
+    for number, claim in enumerate(payload["claims"], 1):
         words, style = LABELS[Label(claim["label"])]
         is_asked = claim.get("visible", True)
         table.add_row(
+            str(number),
             Text(("· " if claim.get("detail") else "") + clean(claim["text"])),
             Text(_about(claim), "dim"),
             Text(words, style) if is_asked else Text("no photo shows it", "dim"),
@@ -437,6 +442,41 @@ def _reasons(payload: Mapping[str, Any]) -> list[RenderableType]:
     return [Padding(Text(" ".join(reasons), "dim"), (0, 0, 0, 2))] if reasons else []
 
 
+def review_lines(result: Result) -> list[RenderableType]:
+    """What people said of a verdict since, beside the model's."""
+    lines = []
+    for claim, review in reviews.counting(result.reviews).items():
+        about = f"claim {claim}" if claim else "the listing"
+        words, style = LABELS[review.label]
+        if claim is None:
+            words, style = reviews.verdict(review), VERDICT_STYLE[reviews.verdict(review)]
+        line = Text.assemble((f"Reviewed: {about} ", "dim"), (words, style))
+        note = f": {clean(review.note)}" if review.note else ""
+        line.append(f", says {clean(review.by)} on {_when(review.created_at)}{note}", "dim")
+        lines.append(line)
+    return [Padding(Group(*lines), (0, 0, 0, 2))] if lines else []
+
+
+def review_table(rows: Iterable[ReviewRow]) -> RenderableType:
+    """Reviews beside what the model says; one that a later one replaced is dim."""
+    table = _table("Job", "What", "Claim", "Model", "Person", "By", "When")
+    for row in rows:
+        review, payload = row.review, row.result.payload
+        number = f"{review.claim}: " if review.claim else ""
+        model = reviews.model_label(payload, review.claim)
+        table.add_row(
+            review.job_id,
+            Text(clean(row.job.label)),
+            Text(f"{number}{clean(reviews.words(payload, review.claim)) or 'the listing'}"),
+            Text(f"{model} {reviews.model_probability(payload, review.claim):.2f}"),
+            Text(f"{review.label}{f' ({clean(review.note)})' if review.note else ''}"),
+            Text(clean(review.by)),
+            _when(review.created_at),
+            style="" if row.counts else "dim",
+        )
+    return table
+
+
 #: How a result of each task is shown.
 VIEWS = {
     TaskName.SUMMARIZE: summary_view,
@@ -474,7 +514,9 @@ def job_table(jobs: Iterable[Job]) -> RenderableType:
 def result_table(rows: Iterable[ResultRow]) -> RenderableType:
     table = _table("Job", "Task", "Status", "What", "Result", "Submitted")
     for row in rows:
-        headline = Text(clean(row.headline))
+        headline = Text(
+            clean("; ".join(filter(None, (row.headline, reviews.headline(row.result)))))
+        )
         headline.truncate(HEADLINE, overflow="ellipsis")
         table.add_row(*_job_cells(row.job), headline, _when(row.job.created_at))
     return table

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from mmapp import reviews
 from mmapp.types import Job, Mark, Result, TaskName
 
 #: What Markdown or HTML would read as more than words; also what begins a list or a heading.
@@ -26,7 +27,14 @@ def markdown(job: Job, result: Result) -> str:
     record = result.record
     by = f"{record['checkpoint']} {record['weights_sha256'][:12]}".strip()
     made = f"{by}, {record['code']}"
-    lines = [f"# {plain(job.label)}", "", *body, "", f"Job {job.id}. Made by {plain(made)}."]
+    lines = [
+        f"# {plain(job.label)}",
+        "",
+        *body,
+        *_reviewed(result),
+        "",
+        f"Job {job.id}. Made by {plain(made)}.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -212,6 +220,21 @@ def _listing(_job: Job, payload: Mapping[str, Any]) -> Iterator[str]:
         about, kind = plain(claim["attribute"] or ""), plain(claim.get("kind", ""))
         cells = (plain(claim["text"]), about, kind, plain(claim["label"]))
         yield f"| {' | '.join(cells)} | {claim['probability']:.2f} | {seen} |"
+
+
+def _reviewed(result: Result) -> Iterator[str]:
+    """What people said of the verdicts since."""
+    said = reviews.counting(result.reviews)
+    if said:
+        yield ""
+        yield "Reviewed by people:"
+        yield ""
+    for claim, review in said.items():
+        about = f"“{plain(reviews.words(result.payload, claim))}”" if claim else "the listing"
+        note = f" ({plain(review.note)})" if review.note else ""
+        day = review.created_at.date().isoformat()
+        verdict = plain(reviews.verdict(review))
+        yield f"- {about}: **{verdict}**, says {plain(review.by)} on {day}{note}"
 
 
 #: How the payload of each task is told.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from mmapp import __version__
+from mmapp import __version__, calibrations
 from mmapp.types import (
     AskParams,
     CompareParams,
@@ -80,6 +80,8 @@ def run_key(
 
     Documents are in `params` by their hashes. `recognition` says how words in pictures are read.
     """
+    if task is not TaskName.CHECK_LISTING:
+        profile = {name: value for name, value in profile.items() if name != calibrations.KEY}
     parts = [task, params, weights_sha256, profile, prompt_sha256, __version__, schema_version]
     parts.append(recognition)
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
@@ -185,6 +187,7 @@ def record(
         "code": f"mmapp {__version__}",
         "schema_version": schema_version,
         "prompt_sha256": usage["prompt_sha256"],
+        "calibration": calibrations.in_record(engine.profile, job.task),
         "params": dict(job.params),
         # Nothing is sampled: the same input gives the same result.
         "seed": None,

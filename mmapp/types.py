@@ -278,6 +278,24 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """What a person says of a verdict, beside the model's; the newest of each verdict counts."""
+
+    #: Grows with time.
+    id: int
+    #: The job that made the result. Others that show this result show its reviews, too.
+    job_id: str
+    #: Which claim of the listing, from 1; None: the listing as a whole.
+    claim: int | None
+    #: Of a listing as a whole: do photos and words agree?
+    label: Label
+    note: str
+    #: Who says so.
+    by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a succeeded Job made: JSON with a schema version, and the record of what made it."""
 
@@ -288,6 +306,8 @@ class Result:
     payload: Mapping[str, Any]
     record: Mapping[str, Any]
     created_at: datetime
+    #: What people said of it since, the oldest first; what the job made is never changed.
+    reviews: tuple[Review, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from model.quantized.layers import QuantizedWeight
 from model.rope import frequencies
 from model.transformer import Block, Transformer
 
-MOST_ROWS = 16  #: from about here on torch's products are as fast
+MOST_ROWS = 16  #: `engine` writes no more answers at once
 #: The parts that every layer has, in the words of `kernels.c`.
 NAMES = (
     "attention_norm", "query", "key", "value", "output", "feed_forward_norm", "gate", "up", "down",

@@ -36,7 +36,7 @@ FLAGS = (
 )  # fmt: skip
 COMPILE_SECONDS = 120
 
-FEW_ROWS = 8  #: from about here on torch's products are as fast
+FEW_ROWS = 8  #: the most that were measured
 THREAD_WEIGHTS = 2**20  #: for fewer another thread is not worth waking: it takes some 50 us
 
 #: How `kernels.c` calls what tensors hold.

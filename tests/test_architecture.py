@@ -27,14 +27,17 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
     "mmapp.storage": PLAIN,
-    "mmapp.records": PLAIN,
-    "mmapp.exports": PLAIN,
-    "mmapp.checkpoints": PLAIN,
+    "mmapp.calibrations": PLAIN,
+    "mmapp.records": PLAIN | {"mmapp.calibrations"},
+    "mmapp.reviews": PLAIN,
+    "mmapp.exports": PLAIN | {"mmapp.reviews"},
+    "mmapp.checkpoints": PLAIN | {"mmapp.calibrations"},
     "mmapp.db": WORDS | {"mmapp.processes"},
     "mmapp.broker": WORDS,
     "mmapp.jobs": WORDS
     | {"mmapp.tasks", "mmapp.db", "mmapp.storage", "mmapp.broker", "mmapp.documents"}
-    | {"mmapp.checkpoints", "mmapp.records", "mmapp.exports", "mmapp.ids", "mmapp.logs"},
+    | {"mmapp.checkpoints", "mmapp.records", "mmapp.exports", "mmapp.ids", "mmapp.logs"}
+    | {"mmapp.reviews"},
     "mmapp.supervisor": {"mmapp", "mmapp.processes", "mmapp.guard"},
     "mmapp.stack": WORDS
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}
@@ -43,18 +46,20 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.plots": set(),
     "mmapp.reports": set(),
     "mmapp.batches": WORDS
-    | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"},
-    "mmapp.api": WORDS | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports"},
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"}
+    | {"mmapp.reviews"},
+    "mmapp.api": WORDS
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports", "mmapp.reviews"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
-    | {"mmapp.exports", "mmapp.records"},
-    "mmapp.display": PLAIN | {"mmapp.jobs"},
+    | {"mmapp.exports", "mmapp.records", "mmapp.reviews"},
+    "mmapp.display": PLAIN | {"mmapp.jobs", "mmapp.reviews"},
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
-    | {"mmapp.exports", "mmapp.records"},
+    | {"mmapp.exports", "mmapp.records", "mmapp.reviews", "mmapp.calibrations"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
-    | {"mmapp.checkpoints"}
+    | {"mmapp.checkpoints", "mmapp.calibrations"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}
     # Evaluation asks the tasks themselves, about inputs that are in no database.
     | {"mmapp.tasks", "mmapp.batches", "mmapp.documents", "mmapp.plots", "mmapp.reports"},

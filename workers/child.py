@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 import torch
 
 import model
+from mmapp import calibrations
 from mmapp.config import Settings
-from mmapp.errors import JobStalled
+from mmapp.errors import CheckpointProblem, JobStalled
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
-from mmapp.types import Engine
 from model import PrefixStore
 from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
@@ -37,7 +37,11 @@ class Child:
     """A loaded engine and the jobs that it runs."""
 
     def __init__(
-        self, jobs: Jobs, info: WorkerInfo, engine: Engine, readings: PrefixStore | None = None
+        self,
+        jobs: Jobs,
+        info: WorkerInfo,
+        engine: model.Engine | RemoteEngine,
+        readings: PrefixStore | None = None,
     ) -> None:
         self._jobs = jobs
         self._info = info
@@ -71,8 +75,18 @@ class Child:
 
     def run(self, told_of: str) -> None:
         """Runs the job whose turn it is; a message only says that one waits."""
+        self._calibrate()
         self._jobs.run_next(told_of, self._engine, self._info.name)
         self._file_readings()
+
+    def _calibrate(self) -> None:
+        """Before each job: what people's reviews have fitted since counts from here on."""
+        try:
+            stored = calibrations.read(self._jobs.settings.data_dir, self._engine.weights_sha256)
+        except CheckpointProblem as problem:
+            log.warning("the calibration stays as it was", reason=str(problem))
+            return
+        self._engine.profile = calibrations.applied(self._engine.profile, stored)
 
     def _file_readings(self) -> None:
         """After each job, because workers are killed and not told to end."""
@@ -83,7 +97,7 @@ class Child:
             log.warning("readings are not kept on disk", reason=self._readings.trouble)
 
 
-def _load(settings: Settings) -> tuple[Engine, PrefixStore | None]:
+def _load(settings: Settings) -> tuple[model.Engine | RemoteEngine, PrefixStore | None]:
     if settings.engine_url:
         return RemoteEngine.from_settings(settings), None
     if settings.threads:

@@ -90,7 +90,10 @@ class Load:
             os.mkfifo(blob)
         else:
             blob.write_bytes(b"no picture")
-        return Special(self._submit(params), kind, blob, data)
+        special = Special(self._submit(params), kind, blob, data)
+        # Nobody asks for it again: that would end as this does.
+        self._given.remove(params)
+        return special
 
     def _submit(self, params: Params) -> str:
         task = TaskName.CHECK_LISTING if isinstance(params, Listing) else TaskName.SUMMARIZE

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from mmapp import reviews
 from mmapp.errors import BadInput
 from mmapp.types import TaskName
 
@@ -31,7 +32,10 @@ NEEDED = {TaskName.CHECK_LISTING: ("image", "title"), TaskName.SUMMARIZE: ("docu
 
 #: What `write_results` puts after the columns of the input.
 RESULTS = {
-    TaskName.CHECK_LISTING: ("verdict", "score", "refuted", "claims", "error"),
+    TaskName.CHECK_LISTING: (
+        *("verdict", "score", "refuted", "claims", "error"),
+        *reviews.COLUMNS,
+    ),
     TaskName.SUMMARIZE: ("summary", "pages", "error"),
 }
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from mmapp import reviews
 from mmapp.batches.columns import RESULTS
 from mmapp.jobs import BatchRowResult
 from mmapp.types import TaskName
@@ -23,7 +24,8 @@ def write_results(rows: Iterable[BatchRowResult], task: TaskName, out: TextIO) -
 
     `refuted` is the refuted claims' words, joined by "; "; `claims` and `summary` are JSON as in
     `--json`; `pages` is how many the document has. Cells that a spreadsheet would run begin with an
-    apostrophe. `out` should be opened with `newline=""`.
+    apostrophe. What people said of a verdict (`mmapp.reviews`) stands behind it.
+    `out` should be opened with `newline=""`.
     """
     writer = csv.writer(out, lineterminator="\n")
     columns: list[str] | None = None
@@ -44,13 +46,14 @@ def harmless(cell: str) -> str:
 
 def _outcome(row: BatchRowResult, task: TaskName) -> list[str]:
     if row.result is None:
-        return [*[""] * (len(RESULTS[task]) - 1), row.error]
+        return [row.error if name == "error" else "" for name in RESULTS[task]]
     payload = row.result.payload
     if task is TaskName.SUMMARIZE:
         return [_as_json(payload["summary"]), str(payload["document"]["pages"]), row.error]
     refuted = [claim["text"] for claim in payload["claims"] if claim["label"] == "REFUTED"]
     score = f"{payload['score']:.4f}"
-    return [payload["verdict"], score, "; ".join(refuted), _as_json(payload["claims"]), row.error]
+    found = [payload["verdict"], score, "; ".join(refuted), _as_json(payload["claims"]), row.error]
+    return [*found, *reviews.cells(row.result)]
 
 
 def _as_json(value: Any) -> str:

@@ -14,7 +14,18 @@ from typing import Annotated
 import typer
 
 from mmapp import __version__
-from mmapp.cli import doctor, documents, evaluate, failures, jobs, results, roles, tasks
+from mmapp.cli import (
+    calibrate,
+    doctor,
+    documents,
+    evaluate,
+    failures,
+    jobs,
+    results,
+    review,
+    roles,
+    tasks,
+)
 
 app = typer.Typer(
     name="mmapp",
@@ -30,6 +41,9 @@ documents.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
 app.command()(results.export)
+app.command()(review.review)
+app.add_typer(review.app, name="reviews")
+app.command()(calibrate.calibrate)
 app.command()(evaluate.evaluate)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mmapp import reviews
 from mmapp.types import Job, Result, Status
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ def write_json(value: Any) -> None:
 
 def result_json(result: Result) -> dict[str, Any]:
     """A result as its verb writes it with `--json`."""
-    return {"job": result.job_id, **result.payload, "record": dict(result.record)}
+    return {
+        "job": result.job_id,
+        **result.payload,
+        **reviews.in_json(result),
+        "record": dict(result.record),
+    }
 
 
 def job_json(job: Job) -> dict[str, Any]:

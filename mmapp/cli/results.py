@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from mmapp import reviews
 from mmapp.cli import failures
 from mmapp.cli.outputs import TaskChoice, job_json, result_json, write_json
 from mmapp.cli.session import open_jobs, read_settings
@@ -161,13 +162,14 @@ def _export(rows: Iterator[ResultRow], export: Export, out: TextIO) -> None:
     from mmapp.batches import harmless
 
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([*COLUMNS, "result"])
+    table.writerow([*COLUMNS, "result", *reviews.COLUMNS])
     for row in rows:
         value = _row_json(row)
         made = value["result"]
         result = "" if made is None else json.dumps(made, ensure_ascii=False, default=str)
+        said = reviews.cells(row.result)
         cells = ["" if value[name] is None else str(value[name]) for name in COLUMNS]
-        table.writerow([harmless(cell) for cell in [*cells, result]])
+        table.writerow([harmless(cell) for cell in [*cells, result, *said]])
 
 
 def _export_batch(jobs: Jobs, batch_id: str, export: Export | None, report: Path | None) -> int:

@@ -14,6 +14,7 @@ from mmapp.db.documents import StoredDocuments
 from mmapp.db.jobs import StoredJobs
 from mmapp.db.messages import StoredMessages
 from mmapp.db.results import StoredResults
+from mmapp.db.reviews import StoredReviews
 from mmapp.db.transaction import Transaction
 from mmapp.db.turns import StoredTurns
 from mmapp.db.workers import StoredWorkers
@@ -31,5 +32,6 @@ class Repository:
         self.attempts = StoredAttempts(transaction)
         self.messages = StoredMessages(transaction)
         self.results = StoredResults(transaction)
+        self.reviews = StoredReviews(transaction)
         self.batches = StoredBatches(transaction)
         self.workers = StoredWorkers(transaction)

@@ -1,4 +1,4 @@
-"""Results: what succeeded jobs made, found by the jobs that asked for it.
+"""Results: what succeeded jobs made, with their reviews, found by the jobs that asked for it.
 
 Called by `Repository`.
 """
@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from mmapp.db.reviews import REVIEWED, reviews_of
 from mmapp.db.tables import jobs, results
 from mmapp.db.transaction import CHUNK, Transaction
-from mmapp.types import Result
+from mmapp.types import Result, Review
 
 
 class StoredResults:
@@ -32,14 +33,16 @@ class StoredResults:
         )
         found: dict[str, tuple[Result, str]] = {}
         for start in range(0, len(job_ids), CHUNK):
-            for row in self._sql.execute(
-                query.where(jobs.c.id.in_(job_ids[start : start + CHUNK]))
-            ):
-                found[row.asked] = (replace(_result(row), job_id=row.asked), row.headline)
+            some = query.where(jobs.c.id.in_(job_ids[start : start + CHUNK]))
+            rows = self._sql.execute(some).all()
+            reviews = reviews_of(self._sql, {row.job_id for row in rows if row.task in REVIEWED})
+            for row in rows:
+                result = replace(_result(row, reviews.get(row.job_id, ())), job_id=row.asked)
+                found[row.asked] = (result, row.headline)
         return found
 
 
-def _result(row: Row[Any]) -> Result:
+def _result(row: Row[Any], reviews: Sequence[Review]) -> Result:
     return Result(
         job_id=row.job_id,
         task=row.task,
@@ -47,4 +50,5 @@ def _result(row: Row[Any]) -> Result:
         payload=row.payload,
         record=row.record,
         created_at=row.created_at,
+        reviews=tuple(reviews),
     )

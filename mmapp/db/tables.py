@@ -1,7 +1,8 @@
 """The SQL tables, as SQLAlchemy Core. Called by `repository` (queries) and by `migrations/` (DDL).
 
 They hold what must survive any process: documents and their pages, jobs with lease and attempt,
-results, batches, and the heartbeat of each worker. Bytes of files are not here (`mmapp.storage`).
+results with their reviews, batches, and the heartbeat of each worker. Bytes of files are not here
+(`mmapp.storage`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from mmapp.types import MediaType, Priority, Recognition, Status, TaskName
+from mmapp.types import Label, MediaType, Priority, Recognition, Status, TaskName
 
 #: Every constraint has a name, because SQLite's batch migrations can only drop what is named.
 NAMING_CONVENTION = {
@@ -207,6 +208,23 @@ results = Table(
     Column("words", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Index("ix_results_run_key", "run_key"),
+)
+
+#: What people said of verdicts. Rows are added and never changed: the newest of a verdict counts.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    #: The job that made the result.
+    Column("job_id", ForeignKey("results.job_id"), nullable=False),
+    #: Which claim, from 1; None: the listing as a whole.
+    Column("claim", Integer),
+    Column("label", _enum(Label, "label"), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("claim >= 1", name="claim_from_1"),
+    Index("ix_reviews_job_id", "job_id"),
 )
 
 batch_rows = Table(

@@ -1,7 +1,7 @@
 """The verbs: everything that the pages, the command line and the workers ask of jobs.
 
 What only looks something up stands here whole; what decides is in the modules beside: `submitting`,
-`running`, `recovery`, `outbox`, `library`.
+`running`, `reviewing`, `recovery`, `outbox`, `library`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mmapp.jobs.library import Library
 from mmapp.jobs.listed import BatchRowResult, ResultRow, filters_of, result_row, row_result
 from mmapp.jobs.outbox import Outbox
 from mmapp.jobs.recovery import Recovery
+from mmapp.jobs.reviewing import Reviewing, ReviewRow
 from mmapp.jobs.running import Attempt, Runner
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.storage import Blobs
@@ -29,11 +30,13 @@ from mmapp.types import (
     Document,
     Engine,
     Job,
+    Label,
     Page,
     Params,
     Priority,
     Progress,
     Result,
+    Review,
     Status,
     TaskName,
 )
@@ -53,6 +56,7 @@ class Jobs:
         self._outbox = Outbox(self._database, self._broker, settings.sweep_seconds)
         self._library = Library(settings, self._database, self._blobs)
         self._submitter = Submitter(settings, self._database, self._outbox)
+        self._reviewing = Reviewing(self._database)
         self._recovery = Recovery(self._database, settings)
         self._runner = Runner(settings, self._database, self._library, self._outbox, self._recovery)
 
@@ -255,6 +259,31 @@ class Jobs:
     ) -> int:
         with self._database.snapshot() as repository:
             return repository.jobs.count(filters_of(query, task, status, since, until))
+
+    # --- reviews ---------------------------------------------------------------------------------
+
+    def review(
+        self,
+        job_id: str,
+        *,
+        claim: int | None = None,
+        label: Label | None = None,
+        note: str = "",
+        by: str,
+    ) -> Review:
+        """A person's word on the verdict of a claim (from 1), or of the whole listing.
+
+        `label`: None accepts what the model says. Everybody who asked for this result sees it.
+        """
+        return self._reviewing.review(job_id, claim, label, note, by)
+
+    def reviews(self, limit: int = 50, offset: int = 0) -> Sequence[ReviewRow]:
+        """Newest first."""
+        return self._reviewing.newest(limit, offset)
+
+    def to_review(self, batch_id: str | None = None, limit: int = 10) -> Sequence[ResultRow]:
+        """Listings that nobody reviewed as a whole, the least certain first."""
+        return self._reviewing.next(batch_id, limit)
 
     # --- workers ---------------------------------------------------------------------------------
 

@@ -1,16 +1,19 @@
 """Answer: the passage of a document that answers a question, with its proof, or none.
 
-Two scores decide together. The words of a passage, and of the text around it, match those of the
-question so well (`model.lexical`); the model, which has read the document, is asked whether the
-passage answers:
+The words of a passage, and of the text around it, match those of the question so well
+(`model.lexical`); the model, which has read the document, is asked whether the passage answers.
+Both together rank the passages, and tell whether the first of them answers:
 
-    P(passage answers) = sigmoid(margin / temperature + terms * z + bias)
+    rank = margin / temperature + terms * z
+    P(it answers) = sigmoid(certainty * margin + share * said + bias)
 
 margin = log P(yes) - log P(no); z is the passage's match in standard deviations above the mean of
-all passages of the document. The likeliest passage is the answer when it is probable enough, word
-for word as it stands on its page; else the document does not answer. Of equals the first counts, in
-the order of `passages`: sentences as the document has them, then runs. Both scores of the likeliest
-passage stand in the payload beside P.
+all passages of the document, said the share of the question's terms that the passage has. z orders
+the passages well but grows with the length of the document, said can be compared between documents:
+hence one for each purpose. The first passage is the answer when it is probable enough, word for
+word as it stands on its page; else the document does not answer. Of equals the first counts, in the
+order of `passages`: sentences as the document has them, then runs. Both scores of the first
+passage, margin and said, stand in the payload beside P.
 
 Where `closest` is set, the model is asked only about so many passages, those that match best by
 their words. In a document of more passages, one that answers in words of its own and shares none
@@ -26,7 +29,7 @@ checkpoint already when a question is submitted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +61,14 @@ class Calibration:
     """How a checkpoint's margins become probabilities; fitted on held-out questions."""
 
     temperature: float = 1.0
-    bias: float = 0.0
-    #: What a standard deviation of matching words counts.
+    #: What a standard deviation of matching words counts for the rank.
     terms: float = 0.0
-    #: Below this probability of the best passage the document does not answer.
+    #: What the margin counts for the probability, …
+    certainty: float = 1.0
+    #: … and what it counts to have all of the question's terms.
+    share: float = 0.0
+    bias: float = 0.0
+    #: Below this probability of the first passage the document does not answer.
     threshold: float = 0.5
     #: How many passages the model is asked about; None: all of them.
     closest: int | None = None
@@ -72,19 +79,24 @@ class Calibration:
         stored = profile.get("calibration", {}).get("ask", {})
         return cls(**{key: stored[key] for key in cls.__slots__ if key in stored})
 
-    def log_odds(self, margin: float, z: float) -> float:
-        """The probability before the sigmoid, which rounds all that is very likely to 1."""
-        return margin / self.temperature + self.terms * z + self.bias
+    def rank(self, margin: float, z: float) -> float:
+        """By which the passages of a document are ordered."""
+        return margin / self.temperature + self.terms * z
+
+    def probability(self, margin: float, said: float) -> float:
+        """That a passage answers."""
+        return _sigmoid(self.certainty * margin + self.share * said + self.bias)
 
 
 @dataclass(frozen=True, slots=True)
-class _Rated:
-    """A passage that was asked about, with both of its scores and what they make together."""
+class Rated:
+    """A passage that was asked about, with its scores and what they make together."""
 
     passage: Sentence
     margin: float
-    z: float
-    log_odds: float
+    said: float
+    rank: float
+    probability: float
 
 
 def ask(
@@ -97,23 +109,21 @@ def ask(
     covered = coverage(inputs, pages, report)
     question = " ".join(params.question.split())
     offered = passages(pages)
-    z = Lexical([passage.text for passage in offered], middles(offered, pages)).matches(question)
-    closest = closest_to(z, calibration.closest)
+    matched = Matched(
+        question, offered, Lexical([p.text for p in offered], middles(offered, pages))
+    )
+    closest = matched.closest(calibration.closest)
     reading = _reading(engine, inputs, pages, question, [offered[i] for i in closest], report)
-    rated = [
-        _Rated(offered[index], margin, z[index], calibration.log_odds(margin, z[index]))
-        for index, margin in zip(closest, reading.margins(), strict=True)
-    ]
-    best = max(rated, key=lambda one: one.log_odds)
-    probability = sigmoid(best.log_odds)
-    found = probability >= calibration.threshold
+    rated = matched.rated(closest, reading.margins(), calibration)
+    best = max(rated, key=lambda one: one.rank)
+    found = best.probability >= calibration.threshold
     return {
         "document": described(inputs.document),
         "question": question,
         "found": found,
         "answer": [proved(best.passage, pages)] if found else [],
-        "probability": round(probability, 4),
-        "scores": {"model": round(best.margin, 4), "words": round(best.z, 4)},
+        "probability": round(best.probability, 4),
+        "scores": {"model": round(best.margin, 4), "words": round(best.said, 4)},
         "coverage": with_map(covered, inputs.pages, reading.parts_of_pages(), reading.undrawn),
         "hidden": hidden(inputs),
         "usage": {**reading.usage(), "passages": len(offered)},
@@ -148,10 +158,32 @@ def middles(passages: Sequence[Sentence], pages: Sequence[PageText]) -> list[flo
     return found
 
 
-def closest_to(scores: Sequence[float], count: int | None) -> list[int]:
-    """Places of the best, in order; of equals the first are taken."""
-    ranked = sorted(range(len(scores)), key=lambda place: -scores[place])
-    return sorted(ranked[:count])
+class Matched:
+    """How well the passages of a document match one question by their words."""
+
+    def __init__(self, question: str, passages: Sequence[Sentence], lexical: Lexical) -> None:
+        self._passages = passages
+        self._z, self._said = lexical.matches(question), lexical.shares(question)
+
+    def closest(self, count: int | None) -> list[int]:
+        """Places of the best, in order; of equals the first are taken."""
+        ranked = sorted(range(len(self._z)), key=lambda place: -self._z[place])
+        return sorted(ranked[:count])
+
+    def rated(
+        self, places: Sequence[int], margins: Iterable[float], calibration: Calibration
+    ) -> list[Rated]:
+        """The passages in these places, of which the model said so much."""
+        return [
+            Rated(
+                self._passages[place],
+                margin,
+                self._said[place],
+                calibration.rank(margin, self._z[place]),
+                calibration.probability(margin, self._said[place]),
+            )
+            for place, margin in zip(places, margins, strict=True)
+        ]
 
 
 def _reading(
@@ -168,6 +200,5 @@ def _reading(
     return Reading(engine, inputs, pages, questions, PURPOSE, report, stem=stem)
 
 
-def sigmoid(log_odds: float) -> float:
-    """The probability of log-odds."""
+def _sigmoid(log_odds: float) -> float:
     return (1 + math.tanh(log_odds / 2)) / 2

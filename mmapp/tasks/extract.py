@@ -25,12 +25,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from mmapp.documents.quotes import PageText
 from mmapp.errors import BadInput
 from mmapp.tasks import prompts
-from mmapp.tasks.ask import Calibration, closest_to, is_trained, middles, sigmoid
+from mmapp.tasks.ask import Calibration, Matched, Rated, is_trained, middles
 from mmapp.tasks.inputs import DocumentInput
 from mmapp.tasks.labels import labelled
 from mmapp.tasks.paragraphs import Span, paragraphs
@@ -251,8 +252,8 @@ def _ask_model(
     calibration = Calibration.of(engine.profile)
     offered = passages(pages)
     lexical = Lexical([passage.text for passage in offered], middles(offered, pages))
-    matched = [lexical.matches(one.question) for one in fields]
-    closest = [closest_to(z, calibration.closest) for z in matched]
+    matched = [Matched(one.question, offered, lexical) for one in fields]
+    closest = [one.closest(calibration.closest) for one in matched]
     # One reading for all fields, hence no stem that all questions begin with.
     questions = [
         Question(prompts.ask_question(one.question, offered[i].text), offered[i].spans[0])
@@ -262,8 +263,8 @@ def _ask_model(
     reading = Reading(engine, inputs, pages, questions, PURPOSE, report)
     margins = iter(reading.margins())
     texts = {page.page.number: page.text for page in pages}
-    for one, z, places in zip(fields, matched, closest, strict=True):
-        rated = [(sigmoid(calibration.log_odds(next(margins), z[i])), offered[i]) for i in places]
+    for one, words, places in zip(fields, matched, closest, strict=True):
+        rated = words.rated(places, islice(margins, len(places)), calibration)
         for value in _answers(one, rated, calibration.threshold, texts):
             one.add(value)
     return {**reading.usage(), "passages": len(offered)}
@@ -271,14 +272,15 @@ def _ask_model(
 
 def _answers(
     one: _Field,
-    rated: Iterable[tuple[float, Sentence]],
+    rated: Iterable[Rated],
     threshold: float,
     texts: Mapping[int, str],
 ) -> Iterator[_Value]:
-    """The likeliest passages that stand apart, or the words of the field's kind in them."""
+    """The passages that rank first and stand apart, or the words of the field's kind in them."""
     taken: list[Span] = []
     told = 0
-    for probability, passage in sorted(rated, key=lambda pair: -pair[0]):
+    for best in sorted(rated, key=lambda one: -one.rank):
+        passage, probability = best.passage, best.probability
         if probability < threshold or told == MOST_PASSAGES:
             return
         if any(_overlap(span, other) for span in passage.spans for other in taken):

@@ -20,7 +20,8 @@ anything of what is claimed. T is the person's, or else the checkpoint's. The cl
 the one that weighs most in the direction of the verdict.
 
 Constants stand in the checkpoint's profile under `calibration.check_listing` where they were
-fitted. Refuses nothing; called by `check_listing`.
+fitted, and over them those that reviews have fitted (`mmapp calibrate`). Refuses
+nothing; called by `check_listing`.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ class Calibration:
 
     @classmethod
     def of(cls, profile: Mapping[str, Any]) -> Calibration:
-        """What the profile says; the defaults for what it does not."""
-        stored = profile.get("calibration", {}).get("check_listing", {})
+        """What the profile says, refitted to reviews where it was; the defaults for the rest."""
+        came = profile.get("calibration", {}).get("check_listing", {})
+        stored = {**came, **profile.get("reviewed", {}).get("check_listing", {})}
         return cls(**{key: float(stored[key]) for key in cls.__slots__ if key in stored})
 
 

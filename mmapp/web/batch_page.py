@@ -17,7 +17,7 @@ from mmapp import samples
 from mmapp.batches import COLUMNS, parse_map, read_batch, read_columns
 from mmapp.errors import BadInput, MmappError
 from mmapp.types import Batch, TaskName
-from mmapp.web import render
+from mmapp.web import render, reviewing
 from mmapp.web.frame import (
     POLL_SECONDS,
     PUSH_BATCH,
@@ -26,6 +26,7 @@ from mmapp.web.frame import (
     bottom,
     delete_upload,
     guarded,
+    headline,
     html,
     query,
     top,
@@ -33,6 +34,8 @@ from mmapp.web.frame import (
 
 TABLE_TYPES = (".csv", ".jsonl", ".xlsx", ".zip")
 PAGE_ROWS = 50
+#: Listings that are offered for review at once.
+REVIEWS = 5
 
 
 def build(demo: gr.Blocks, site: Site) -> None:
@@ -102,7 +105,8 @@ def show(site: Site, batch_id: str, offset: str) -> list[Any]:
             shown = render.notice(str(problem))
         else:
             first = int(offset) if offset.isdigit() else 0
-            shown = render.batch_head(site.say, batch) + _rows(site, batch, first)
+            head = render.batch_head(site.say, batch) + _to_review(site, batch)
+            shown = head + _rows(site, batch, first)
             active = active or not _done(batch)
     return [
         shown,
@@ -114,6 +118,16 @@ def show(site: Site, batch_id: str, offset: str) -> list[Any]:
 
 def _done(batch: Batch) -> bool:
     return render.batch_done(batch) >= batch.rows
+
+
+def _to_review(site: Site, batch: Batch) -> str:
+    """The least certain verdicts, once all are there."""
+    if batch.task is not TaskName.CHECK_LISTING or not _done(batch):
+        return ""
+    rows = site.jobs.to_review(batch.id, REVIEWS)
+    return reviewing.to_review(
+        site.say, [(row.job, headline(site.say, row), row.result) for row in rows if row.result]
+    )
 
 
 def _rows(site: Site, batch: Batch, first: int) -> str:

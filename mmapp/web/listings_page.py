@@ -165,7 +165,9 @@ def show_verdict(site: Site, job: Job) -> str:
         return render.unfinished(site.say, job)
     result = site.jobs.result(job.id)
     photos = [_photo(site, sha256) for sha256 in listing.photos]
-    return verdicts.verdict(site.say, job, listing, result.payload, result.record, photos)
+    return verdicts.verdict(
+        site.say, job, listing, result.payload, result.record, photos, result.reviews
+    )
 
 
 def _photo(site: Site, sha256: str) -> Page | None:

@@ -566,14 +566,19 @@ def _card(say: Words, job: Job, headline: str) -> str:
     )
 
 
-def result_table(say: Words, rows: Sequence[tuple[Job, str]]) -> str:
+def result_table(
+    say: Words, rows: Sequence[tuple[Job, str]], below: Mapping[str, str] | None = None
+) -> str:
+    """`below`: HTML under the headline, by the job's id."""
+    below = below or {}
     heads = "".join(
         f"<th scope=col>{escape(say(name))}</th>" for name in ("name", "outcome", "status", "when")
     )
     body = "".join(
         f'<tr><td><a href="{escape(job_url(say.language, job))}">{escape(job.label)}</a>'
         f"<small>{escape(say(PAGE_OF[job.task]))}</small></td>"
-        f"<td>{escape(headline or job.error)}</td><td>{status_chip(say, job)}</td>"
+        f"<td>{escape(headline or job.error)}{below.get(job.id, '')}</td>"
+        f"<td>{status_chip(say, job)}</td>"
         f"<td>{time_of(job.created_at)}</td></tr>"
         for job, headline in rows
     )

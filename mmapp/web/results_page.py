@@ -13,8 +13,9 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from mmapp.errors import BadInput
+from mmapp.reviews import can_be_reviewed
 from mmapp.types import Status, TaskName
-from mmapp.web import render
+from mmapp.web import render, reviewing
 from mmapp.web.frame import Site, bottom, guarded, headline, html, query, top
 from mmapp.web.words import Words
 
@@ -111,12 +112,18 @@ def table(site: Site, search: Search, offset: int) -> str:
     offset = max(0, min(offset, count - 1))
     rows = site.jobs.results(search.q, **filters, limit=PAGE_ROWS, offset=offset)
     head = say("found_one") if count == 1 else say("found", count=count)
+    reviews = {
+        row.job.id: reviewing.whole(say, row.job.id, row.result.payload, row.result.reviews)
+        for row in rows
+        if can_be_reviewed(row.result)
+    }
     export = f"/results.csv?{urlencode(search.wanted)}"
     return (
         f'<div class="found"><span>{render.escape(head)}</span>'
         f'<a class="button" href="{render.escape(export)}" download>'
         f"{render.escape(say('download_csv'))}</a></div>"
-        + render.result_table(say, [(row.job, headline(say, row)) for row in rows])
+        + (reviewing.reviewer(say) if reviews else "")
+        + render.result_table(say, [(row.job, headline(say, row)) for row in rows], reviews)
         + render.pager(
             say,
             first=offset,

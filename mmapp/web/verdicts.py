@@ -9,7 +9,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmapp.types import Job, Label, Listing, Page
+from mmapp import reviews
+from mmapp.types import Job, Label, Listing, Page, Review
+from mmapp.web import reviewing
 from mmapp.web.render import escape, job_head, notice, percentages, record_line
 from mmapp.web.words import Words
 
@@ -21,20 +23,24 @@ def verdict(
     payload: Mapping[str, Any],
     record: Mapping[str, Any],
     photos: Sequence[Page | None],
+    said: Sequence[Review] = (),
 ) -> str:
-    """`photos`: the page of each photo of the listing, None where it is gone."""
+    """`photos`: the page of each photo of the listing, None where it is gone. `said`: by people."""
     claims = payload["claims"]
-    checked = f"{listing_words(say, listing, payload)}{_claim_table(say, claims)}" if claims else ""
+    review = reviewing.whole(say, job.id, payload, said)
+    table = f"{reviewing.reviewer(say)}{_claim_table(say, job.id, claims, said)}"
+    checked = f"{listing_words(say, listing, payload)}{table}" if claims else ""
     return (
         f'<article class="job" data-status="succeeded">{job_head(say, job)}'
-        f"{headline(say, payload) if claims else ''}"
+        f"{headline(say, payload, review) if claims else ''}"
         f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
         f"<section>{checked}{_proposal(say, payload)}"
         f"{record_line(say, job.id, record)}</section></div></article>"
     )
 
 
-def headline(say: Words, payload: Mapping[str, Any]) -> str:
+def headline(say: Words, payload: Mapping[str, Any], review: str = "") -> str:
+    """`review`: HTML of what a person says of it."""
     labels = [claim["label"] for claim in payload["claims"]]
     counts = say(
         "verdict_counts",
@@ -46,7 +52,8 @@ def headline(say: Words, payload: Mapping[str, Any]) -> str:
     score = say("score", score=f"{float(payload['score']):.0%}")
     return (
         f'<div class="verdict {escape(name)}"><p class="headline">{escape(say(name))}</p>'
-        f"<p>{escape(score)} · {escape(counts)}</p>{_reasons(say, payload)}</div>"
+        f"<p>{escape(score)} · {escape(counts)}</p>{_reasons(say, payload)}"
+        f"{review}</div>"
     )
 
 
@@ -63,19 +70,32 @@ def _reasons(say: Words, payload: Mapping[str, Any]) -> str:
     return f'<p class="why">{escape(" ".join(reasons))}</p>' if reasons else ""
 
 
-def _claim_table(say: Words, claims: Sequence[Mapping[str, Any]]) -> str:
+def _claim_table(
+    say: Words, job_id: str, claims: Sequence[Mapping[str, Any]], said: Sequence[Review]
+) -> str:
+    counting = reviews.counting(said)
     heads = "".join(
         f"<th scope=col>{escape(say(name))}</th>"
-        for name in ("claim", "attribute", "verdict", "probability")
+        for name in ("claim", "attribute", "verdict", "probability", "review")
     )
-    rows = "".join(_claim_row(say, number, claim) for number, claim in enumerate(claims))
+    rows = "".join(
+        _claim_row(
+            say,
+            number,
+            claim,
+            reviewing.control(
+                say, job_id, number + 1, Label(claim["label"]), counting.get(number + 1)
+            ),
+        )
+        for number, claim in enumerate(claims)
+    )
     return (
         f'<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
+def _claim_row(say: Words, number: int, claim: Mapping[str, Any], control: str) -> str:
     label = escape(claim["label"])
     chip = f'<span class="label {label}">{escape(say(claim["label"]))}</span>'
     if claim.get("visible", True):
@@ -91,7 +111,7 @@ def _claim_row(say: Words, number: int, claim: Mapping[str, Any]) -> str:
     return (
         f"<tr><td{stands}>{_claim_words(say, number, claim)}"
         f"</td><td>{_about(say, claim)}</td><td>{chip}{_fallen(say, claim)}</td>"
-        f'<td class="probability">{sure}</td></tr>'
+        f'<td class="probability">{sure}</td><td>{control}</td></tr>'
     )
 
 

@@ -1,4 +1,4 @@
-/* The life of the pages: the page viewer with its marks, local times, the language link.
+/* The life of the pages: the page viewer with its marks, reviews, local times, the language link.
    Foreign text comes in as data attributes and goes out as text nodes only, never as HTML. */
 (() => {
   "use strict";
@@ -104,7 +104,33 @@
 
   const step = (viewer, by) => show(viewer, Number(viewer.dataset.page) + by, -1);
 
+  /* What a person says of a verdict: sent, and shown beside the model's. */
+  async function review(button) {
+    const box = button.closest(".review"), desk = document.querySelector(".reviewer");
+    const by = desk.querySelector("[name=by]"), note = desk.querySelector("[name=note]");
+    const told = desk.querySelector("output");
+    told.textContent = by.value.trim() ? "" : desk.dataset.nameless;
+    if (told.textContent) return by.focus();
+    localStorage.setItem("mmapp_reviewer", by.value.trim());
+    const claim = box.dataset.claim ? Number(box.dataset.claim) : null;
+    const body = JSON.stringify({ claim, label: button.dataset.review, note: note.value, by: by.value });
+    try {
+      const headers = { "Content-Type": "application/json" };
+      const response = await fetch(`/jobs/${box.dataset.job}/reviews`, { method: "POST", headers, body });
+      const said = await response.json();
+      if (!response.ok) throw new Error(said.message || desk.dataset.failed);
+      const chip = element("span", `label ${said.label}`, JSON.parse(box.dataset.words)[said.label]);
+      const who = element("small", "", said.by + (said.note ? `: ${said.note}` : ""));
+      box.querySelector(".said").replaceChildren(chip, " ", who);
+      note.value = "";
+    } catch (problem) {
+      told.textContent = problem instanceof TypeError ? desk.dataset.failed : problem.message;
+    }
+  }
+
   document.addEventListener("click", (event) => {
+    const choice = event.target.closest("button[data-review]");
+    if (choice) return review(choice);
     const button = event.target.closest("button[data-page], button[data-step]");
     const viewer = button && viewerOf(button);
     if (viewer) {
@@ -144,6 +170,10 @@
   }
 
   function enliven() {
+    for (const name of document.querySelectorAll(".reviewer [name=by]:not([data-ready])")) {
+      name.dataset.ready = "";
+      name.value = localStorage.getItem("mmapp_reviewer") || "";
+    }
     for (const time of document.querySelectorAll("time:not([data-ready])")) localTime(time);
     for (const viewer of document.querySelectorAll(".viewer:not([data-ready])")) {
       viewer.dataset.ready = "";

@@ -417,6 +417,19 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Choose one zip, or one CSV with its files; here are {count} tables.",
         "请选择一个 zip，或一个 CSV 及其文件；现有 {count} 个表格。",
     ),
+    # reviews
+    "review": ("A person says", "人工复核"),
+    "review_by": ("Your name", "您的姓名"),
+    "review_note": ("Note (goes with your next click)", "备注（随下一次点击保存）"),
+    "review_accept": ("Accept: {verdict}", "认可：{verdict}"),
+    "review_say": ("Override: {verdict}", "改判：{verdict}"),
+    "review_nameless": ("Say who you are first.", "请先填写您的姓名。"),
+    "review_failed": ("The review could not be stored; try again.", "复核未能保存，请重试。"),
+    "to_review": ("To review next", "接下来请复核"),
+    "to_review_lead": (
+        "The least certain verdicts that nobody has reviewed yet.",
+        "尚无人复核的结论，最没有把握的在前。",
+    ),
     # results
     "results_lead": (
         "Everything that was asked here, and what came out.",

@@ -45,34 +45,34 @@ class AnswerCalibration:
 
     closest: int  #: so many passages, those whose words match best, are put to the model
     temperature: float = 1.0
+    terms: float = 0.0  #: what a standard deviation of matching words counts for the rank
+    certainty: float = 1.0  #: what the margin counts for the probability
+    share: float = 0.0  #: what it counts to have all of the question's terms
     bias: float = 0.0
-    terms: float = 0.0  #: what a standard deviation of matching words counts
-    threshold: float = 0.5  #: the best passage is the answer from this probability on
+    threshold: float = 0.5  #: the first passage is the answer from this probability on
 
-    def deciding(self, log_odds: float) -> AnswerCalibration:
+    def deciding(self, threshold: float) -> AnswerCalibration:
         """The same with another threshold."""
-        return replace(self, threshold=_sigmoid(log_odds))
+        return replace(self, threshold=threshold)
 
-    def probability(self, margin: float, z: float) -> float:
-        """That a passage answers. `z`: its words' match in standard deviations above the mean."""
-        return _sigmoid(self.log_odds(margin, z))
+    def rank(self, margin: float, z: float) -> float:
+        """By which passages are ordered. `z`: the words' match in standard deviations above the
+        mean of the document's passages."""
+        return margin / self.temperature + self.terms * z
 
-    def log_odds(self, margin: float, z: float) -> float:
-        """The probability before it is rounded to 1 where it is very likely."""
-        return margin / self.temperature + self.terms * z + self.bias
-
-    @property
-    def least_log_odds(self) -> float:
-        """The threshold."""
-        return math.log(self.threshold / (1 - self.threshold)) if self.threshold < 1 else math.inf
+    def probability(self, margin: float, said: float) -> float:
+        """That the first passage answers. `said`: its share of the question's terms."""
+        return _sigmoid(self.certainty * margin + self.share * said + self.bias)
 
     def stored(self) -> dict[str, float]:
-        """As profile.json holds it. Thresholds may be small: what counts are their digits."""
+        """As profile.json holds it."""
         return {
             "temperature": round(self.temperature, 4),
+            "terms": round(self.terms, 4),
+            "certainty": round(self.certainty, 4),
+            "share": round(self.share, 4),
             "bias": round(self.bias, 4),
             "threshold": float(f"{self.threshold:.4g}"),
-            "terms": round(self.terms, 4),
             "closest": self.closest,
         }
 
@@ -123,18 +123,40 @@ def fit(pairs: Sequence[tuple[float, bool]]) -> Calibration:
     return Calibration(1 / max(slope, LEAST_SLOPE), bias)
 
 
-def fit_answers(rows: Sequence[tuple[float, float, bool]], closest: int) -> AnswerCalibration:
-    """The same for rows of margin, z and whether the passage answers; the threshold is not yet
-    fitted. Words that match never count against a passage: where they would, they count nothing."""
-    rights = [right for _, _, right in rows]
-    if len(set(rights)) < 2:
+def fit_ranks(rows: Sequence[tuple[float, float, bool]], closest: int) -> AnswerCalibration:
+    """The same for rows of margin, z and whether the passage answers: how passages are ordered.
+    Words that match never count against a passage: where they would, they count nothing."""
+    slopes = _agreeing([(margin, z) for margin, z, _ in rows], [right for *_, right in rows])
+    if slopes is None:
         return AnswerCalibration(closest)
-    both = [(margin, z, 1.0) for margin, z, _ in rows]
-    slope, terms, bias = _logistic(both, rights, (1.0, 0.0, 0.0))
-    if terms < 0:
-        alone = [(margin, 1.0) for margin, _, _ in rows]
-        (slope, bias), terms = _logistic(alone, rights, (1.0, 0.0)), 0.0
-    return AnswerCalibration(closest, 1 / max(slope, LEAST_SLOPE), bias, terms)
+    margin, terms, _ = slopes
+    return AnswerCalibration(closest, 1 / max(margin, LEAST_SLOPE), terms)
+
+
+def fit_answers(
+    ranked: AnswerCalibration, rows: Sequence[tuple[float, float, bool]]
+) -> AnswerCalibration:
+    """The probability too, from rows of margin, share of the question's terms and whether the
+    passage answers, one for each question: its first passage. Neither ever counts against it."""
+    slopes = _agreeing([(margin, said) for margin, said, _ in rows], [right for *_, right in rows])
+    if slopes is None:
+        return ranked
+    certainty, share, bias = slopes
+    return replace(ranked, certainty=max(certainty, 0.0), share=share, bias=bias)
+
+
+def _agreeing(
+    pairs: Sequence[tuple[float, float]], rights: Sequence[bool]
+) -> tuple[float, float, float] | None:
+    """The slopes of a margin and of matching words, the latter not below 0, and the bias. None
+    where there is nothing to fit, since all are right or none is."""
+    if len(set(rights)) < 2:
+        return None
+    margin, words, bias = _logistic([(*pair, 1.0) for pair in pairs], rights, (1.0, 0.0, 0.0))
+    if words < 0:
+        margin, bias = _logistic([(first, 1.0) for first, _ in pairs], rights, (1.0, 0.0))
+        words = 0.0
+    return margin, words, bias
 
 
 def fit_choices(

@@ -12,15 +12,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mmapp.db.tables import jobs as stored
 from mmapp.db.tables import workers
 from mmapp.errors import DatabaseNotReady, JobStalled
 from mmapp.jobs import Jobs, failures
 from mmapp.processes import Process, machine
-from mmapp.types import Job, Priority, Status, SummarizeParams, TaskName
+from mmapp.types import Job, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddText
 from tests.jobs.scenes import TEXT, engine
 from tests.jobs.test_run import expire, taken
-from tests.jobs.test_sweep import GRACE_S, depth, info
+from tests.jobs.test_sweep import depth, info
 
 ELSEWHERE = Process("elsewhere", 999_999_999, "1")
 
@@ -130,23 +131,27 @@ def test_a_lost_message_delays_no_job_while_others_wait(
     queued_jobs: Jobs, add_text: AddText
 ) -> None:
     """A message only says that some job waits; that there is one too few shows at the end."""
+    patient = queued_jobs.settings.model_copy(update={"sweep_seconds": 60.0})
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    with Jobs.open(patient) as sweeping:
 
-    def submit(text: str) -> Job:
-        return queued_jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(text).sha256, 1))
+        def submit(text: str) -> Job:
+            params = SummarizeParams(add_text(text).sha256, 1)
+            return sweeping.submit(TaskName.SUMMARIZE, params)
 
-    first = submit("One. Two.")
-    queued_jobs._broker._connected_redis().flushall()
-    others = [submit(f"{number} ships sailed.") for number in range(3)]
-    taken_ids = [
-        attempt.job.id
-        for told_of in others
-        if (attempt := queued_jobs.take_next(told_of.id, "w1")) is not None
-    ]
-    assert taken_ids == [first.id, others[0].id, others[1].id]
-    queued_jobs._broker._connected_redis().flushall()
-    time.sleep(GRACE_S)
-    assert queued_jobs.sweep() == 1
-    assert depth(queued_jobs) == 1
+        first = submit("One. Two.")
+        sweeping._broker._connected_redis().flushall()
+        others = [submit(f"{number} ships sailed.") for number in range(3)]
+        attempts = [sweeping.take_next(told_of.id, "w1") for told_of in others]
+        taken_ids = [attempt.job.id for attempt in attempts if attempt is not None]
+        assert taken_ids == [first.id, others[0].id, others[1].id]
+        sweeping._broker._connected_redis().flushall()
+        assert sweeping.sweep() == 0
+        with sweeping._database._engine.begin() as connection:
+            connection.execute(stored.update().values(sent_at=long_ago))
+        assert sweeping.sweep() == 1
+        assert depth(sweeping) == 1
+        assert sweeping.sweep() == 0
 
 
 def test_who_was_away_longer_than_a_lease_gives_others_time_to_beat(

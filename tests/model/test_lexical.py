@@ -63,6 +63,21 @@ def test_the_passage_with_the_rare_words_matches_best(question: str, place: int)
     assert best(lexical(CODES).matches(question)) == place
 
 
+def test_a_passage_with_all_that_is_asked_by_has_the_whole_share_in_any_document() -> None:
+    question, others = "What is the code of the lake?", ["Bees fly.", "The code of the gate is 7."]
+    for passages in (
+        ["The code of the lake is 48213.", *others],
+        ["The code of the lake", *others * 50],
+    ):
+        shares = lexical(passages).shares(question)
+        assert shares[0] == pytest.approx(1.0)
+        assert shares[1] == 0.0
+        assert 0.0 < shares[2] < 0.5  # "code" stands in more passages than "lake"
+    assert lexical(["湖的密码是七。", "大门开着。"]).shares("大门的密码是多少？")[1] > 0
+    assert lexical([]).shares("who?") == []
+    assert lexical(["", "a b"]).shares("") == [0.0, 0.0]
+
+
 def test_words_of_asking_count_only_where_there_are_no_others() -> None:
     assert telling("What did the group decide about the remote control?") == ["remote", "control"]
     assert telling("总结蜂箱") == ["总", "结", "蜂", "箱", "结蜂", "蜂箱"]
@@ -114,7 +129,9 @@ def test_a_long_question_about_a_long_document_takes_time_linear_in_both() -> No
     """Ten thousand passages, a thousand terms: each term in each passage would be ten million."""
     passages = [f"Garden {number} has its own bees and roofs." for number in range(10_000)]
     started = time.process_time()
-    lexical(passages, 40.0).matches(" ".join(f"word{number}" for number in range(1000)))
+    index, question = lexical(passages, 40.0), " ".join(f"word{number}" for number in range(1000))
+    index.matches(question)
+    index.shares(question)
     assert time.process_time() - started < 5
 
 

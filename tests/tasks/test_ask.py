@@ -83,8 +83,8 @@ def test_what_is_not_in_the_document_is_said_so():
     [
         ({}, 0.8808, True),
         ({"threshold": 0.9}, 0.8808, False),
-        ({"temperature": 2.0}, 0.7311, True),
-        ({"temperature": 2.0, "bias": -2.0, "threshold": 0.25}, 0.2689, True),
+        ({"certainty": 0.5}, 0.7311, True),
+        ({"certainty": 0.5, "bias": -2.0, "threshold": 0.25}, 0.2689, True),
     ],
 )
 def test_the_probability_is_the_calibrated_one(calibration, probability, found):
@@ -162,7 +162,7 @@ def test_only_the_closest_by_their_words_are_put_to_the_model(gardens, hidden, q
     assert hidden in payload["answer"][0]["text"]
     assert payload["usage"]["passages"] > 20
     assert engine.prefixes[0].parts[0].count(hidden) == 1
-    assert payload["scores"]["words"] > 2
+    assert payload["scores"]["words"] > 0.3
 
 
 @pytest.mark.parametrize("constants", [{}, {"closest": None}, {"closest": 1000}])
@@ -180,21 +180,42 @@ def test_an_answer_that_shares_no_word_with_the_question_can_be_missed_when_narr
         assert payload["found"] is found
 
 
-def test_both_scores_decide_and_are_told():
+def test_both_scores_rank_and_decide_and_are_told():
     text = "The honey of the old garden is dark. " + GARDENS
     question = "How dark is the honey of the old garden?"
     by_model, by_words = "Garden number 7 has its own bees.", "The honey of the old garden is dark."
     for terms, best in ((0.0, by_model), (4.0, by_words)):
-        engine, _ = narrowing(likes("number 7 "), terms=terms, bias=1.0, temperature=2.0)
+        engine, _ = narrowing(
+            likes("number 7 "), terms=terms, temperature=2.0, certainty=0.5, share=3.0, bias=1.0
+        )
         payload = ask(engine, document(text_page(1, text)), question)
-        margin, z = payload["scores"]["model"], payload["scores"]["words"]
-        log_odds = margin / 2.0 + terms * z + 1.0
+        margin, said = payload["scores"]["model"], payload["scores"]["words"]
+        log_odds = 0.5 * margin + 3.0 * said + 1.0
         assert payload["probability"] == pytest.approx(1 / (1 + math.exp(-log_odds)), abs=1e-3)
         assert best in payload["answer"][0]["text"]
         assert margin == (1.0 if best == by_model else 0.0)
+        assert said == (1.0 if best == by_words else pytest.approx(0.05, abs=0.05))
 
 
-def test_the_likeliest_is_taken_where_probabilities_are_all_one_but_for_rounding():
+@pytest.mark.parametrize(
+    ("text", "asked", "other"),
+    [
+        ("The rent is 900 euros a month. The lease ends in May. Pets are welcome.",
+         "How much is the rent a month?", "Which insurance is needed?"),
+        ("每月租金为九百元。租期至五月结束。可以养宠物。", "每月租金是多少？", "需要什么保险？"),
+    ],
+)  # fmt: skip
+def test_a_document_of_a_few_sentences_answers_as_a_long_one_does(text, asked, other):
+    for more in ("", GARDENS + " " + CHINESE_GARDENS):
+        for question, found in ((asked, True), (other, False)):
+            engine, _ = narrowing(
+                likes("nothing"), terms=1.0, certainty=0.0, share=2.5, bias=-0.6, threshold=0.45
+            )
+            payload = ask(engine, document(text_page(1, text + " " + more)), question)
+            assert payload["found"] is found
+
+
+def test_the_first_by_rank_is_taken_where_probabilities_are_all_one_but_for_rounding():
     engine = FakeEngine(lambda _parts, passage, answer: 90.0 + len(passage) * (answer == "yes"))
     payload = ask(engine, document(text_page(1, GARDENS)))
     longest = max(passages([PageText(text_page(1, GARDENS))]), key=lambda one: len(one.text))

@@ -166,3 +166,35 @@ def test_the_report_of_a_batch_is_downloaded(client: TestClient, jobs: Jobs) -> 
     assert response.text.startswith("<!doctype html>")
     documents = jobs.submit_batch("b.csv", TaskName.SUMMARIZE, [])
     assert client.get(f"/batches/{documents.id}/report.html").status_code == 400
+
+
+def test_a_person_says_beside_the_model_what_is_so(
+    client: TestClient, jobs: Jobs, verdict: Job
+) -> None:
+    said = {"claim": 1, "label": "REFUTED", "note": "<b>没有</b>", "by": "Ann"}
+    response = client.post(f"/jobs/{verdict.id}/reviews", json=said)
+    assert response.status_code == 201
+    assert response.json()["label"] == "REFUTED"
+    (review,) = client.get(f"/jobs/{verdict.id}/result.json").json()["reviews"]
+    assert (review["claim"], review["note"], review["by"]) == (1, "<b>没有</b>", "Ann")
+    client.post(f"/jobs/{verdict.id}/reviews", json={"by": "Bo"})
+    (row,) = rows_of(client.get("/results.csv"))
+    assert row["reviewed"] == jobs.result(verdict.id).payload["verdict"]
+    assert row["reviewed_by"] == "Bo"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"by": " "}, 400),
+        ({"by": "Ann", "claim": 99}, 400),
+        ({"by": "Ann", "label": "MAYBE"}, 422),
+        ({}, 422),
+    ],
+)
+def test_what_no_person_can_say_is_refused(
+    client: TestClient, jobs: Jobs, verdict: Job, said: dict[str, object], status: int
+) -> None:
+    assert client.post(f"/jobs/{verdict.id}/reviews", json=said).status_code == status
+    assert client.post("/jobs/nothing/reviews", json={"by": "Ann"}).status_code == 404
+    assert jobs.reviews() == []

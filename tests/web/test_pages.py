@@ -9,8 +9,8 @@ import gradio as gr
 import pytest
 
 from mmapp.errors import BadInput
-from mmapp.jobs import Jobs
-from mmapp.types import Job, Status, SummarizeParams, TaskName
+from mmapp.jobs import BatchRow, Jobs
+from mmapp.types import Job, Label, Listing, Status, SummarizeParams, TaskName
 from mmapp.web import listings_page
 from mmapp.web.batch_page import show as show_batch
 from mmapp.web.batch_page import start_batch, try_sample
@@ -146,6 +146,30 @@ def test_a_finished_listing_shows_its_claims_and_photo(site: Site, verdict: Job)
     assert 'class="claims"' in shown
     assert "Blue shirt" in shown
     assert f"/pages/{verdict.params['photos'][0]}/1" in shown
+
+
+def test_a_persons_word_stands_beside_the_models(site: Site, jobs: Jobs, verdict: Job) -> None:
+    jobs.review(verdict.id, claim=1, label=Label.REFUTED, note="<i>no</i>", by="李 ${x}")
+    shown = show_verdict(site, verdict)
+    assert "李 &#36;&#123;x&#125;: &lt;i&gt;no&lt;/i&gt;" in shown
+    assert shown.count('data-review="SUPPORTED"') == 1 + len(
+        jobs.result(verdict.id).payload["claims"]
+    )
+    assert 'data-review="SUPPORTED"' in table(site, Search(), 0)
+
+
+def test_a_batch_offers_its_least_certain_listings_for_review(
+    site: Site, jobs: Jobs, verdict: Job
+) -> None:
+    listing = Listing(tuple(verdict.params["photos"]), "Blue shirt", "It is cracked.")
+    batch = jobs.submit_batch("a.csv", TaskName.CHECK_LISTING, [BatchRow({}, listing)])
+    assert "to-review" not in show_batch(site, batch.id, "")[0]
+    (job,) = jobs.list(batch_id=batch.id)
+    jobs.run(job.id, engine(), "w1")
+    chinese = Site(jobs, site.settings, Words("zh"))
+    assert "接下来请复核" in show_batch(chinese, batch.id, "")[0]
+    jobs.review(job.id, by="Ann")
+    assert "to-review" not in show_batch(site, batch.id, "")[0]
 
 
 def view(site: Site) -> JobView:

@@ -1,9 +1,10 @@
 """How well a checkpoint finds the passage that answers a question, or tells that none does.
 
 As in service the passages of a document are narrowed down to those whose words match best, the
-model is asked about these, and both scores decide together; `calibrate` fits how. Every figure that
-depends on the fit is measured on documents that it was not fitted on. Beside it stand the model's
-margin alone and plain BM25 alone, with thresholds fitted alike, and a passage drawn blindly.
+model is asked about these, and words and model rank and decide together; `calibrate` fits how.
+Every figure that depends on the fit is measured on documents that it was not fitted on. Beside it
+stand the model's margin alone and plain BM25 alone, with thresholds fitted alike, and a passage
+drawn blindly.
 
 Cases that are narrowed down to wrong passages only count as missed. Called by `evaluate`.
 """
@@ -14,13 +15,13 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.engine import Engine
 from model.lexical import Lexical, terms
 from model.train import tables
-from model.train.calibration import AnswerCalibration, expected_error, fit_answers
+from model.train.calibration import AnswerCalibration, expected_error, fit_answers, fit_ranks
 from model.train.documents import TextDocument, read_documents
 from model.train.measure.cases import Case, Passage, meetings, own_questions, passages
 from model.train.measure.common import Measured, OnProgress, margins, mean, spread
@@ -30,6 +31,7 @@ from model.train.recipe import Prompts
 CLOSEST = 64  # passages that the model is asked about
 SEED = 1  # of the key facts
 CHARACTERS = 100_000  # of a document with key facts, where there is so much text
+SHORT_CHARACTERS = 2_000  # of a page or two, which people ask about as well
 FEWEST_CHARACTERS = 2_000  # of all documents of a language: in less nothing is hidden
 ANSWERED = 40  # questions about key facts of a language, besides those without an answer
 QUERIES, QUERIES_EACH = 80, 4  # about meetings; of one meeting
@@ -44,6 +46,7 @@ class Offered:
     page: int
     margin: float  #: log P(yes) - log P(no)
     z: float  #: its words' match in standard deviations above the mean of all passages
+    said: float  #: its share of the question's terms
     bm25: float  #: plain
 
 
@@ -63,19 +66,20 @@ Score = Callable[[Offered], float]
 
 @dataclass(frozen=True)
 class Rule:
-    """How a passage is chosen, and from which score on it is the answer."""
+    """How a passage is chosen, and from which certainty on it is the answer."""
 
-    score: Score
+    rank: Score
+    certainty: Score
     threshold: float
 
     def best(self, searched: Searched) -> Offered:
         """Of equals the first."""
-        return max(searched.offered, key=self.score)
+        return max(searched.offered, key=self.rank)
 
     def decides_rightly(self, searched: Searched) -> bool:
         """It gives a passage that answers, or none where none does."""
         best = self.best(searched)
-        if self.score(best) >= self.threshold:
+        if self.certainty(best) >= self.threshold:
             return best.right
         return not searched.case.answerable
 
@@ -95,12 +99,15 @@ def draw_cases(data: Path, limit: int | None) -> list[Case]:
     documents = read_documents(data, "val")
     return [
         *(case for lang in LANGUAGES for case in _key_facts(documents, lang, limit or ANSWERED)),
+        *(case for lang in LANGUAGES for case in _on_a_page(documents, lang, limit or ANSWERED)),
         *_some_of_each(meetings(data), limit or QUERIES),
         *spread(own_questions(documents), limit),
     ]
 
 
-def _key_facts(documents: Sequence[TextDocument], lang: str, answered: int) -> list[Case]:
+def _key_facts(
+    documents: Sequence[TextDocument], lang: str, answered: int, characters: int = CHARACTERS
+) -> list[Case]:
     glued = [
         document
         for document in documents
@@ -109,8 +116,16 @@ def _key_facts(documents: Sequence[TextDocument], lang: str, answered: int) -> l
     length = sum(len(document.text) for document in glued)
     if length < FEWEST_CHARACTERS:
         return []
-    count, characters = answered + answered // HIDDEN, min(CHARACTERS, length)
-    return key_facts(glued, lang, seed=SEED, count=count, characters=characters)
+    count = answered + answered // HIDDEN
+    return key_facts(glued, lang, seed=SEED, count=count, characters=min(characters, length))
+
+
+def _on_a_page(documents: Sequence[TextDocument], lang: str, answered: int) -> list[Case]:
+    """The same about short documents."""
+    return [
+        replace(case, kind=f"key facts on a page {lang}", document=f"page/{case.document}")
+        for case in _key_facts(documents, lang, answered, SHORT_CHARACTERS)
+    ]
 
 
 def _some_of_each(cases: Sequence[Case], limit: int) -> list[Case]:
@@ -148,14 +163,14 @@ def _read(engine: Engine, prompts: Prompts, cases: Sequence[Case], closest: int)
     questions = [
         prompts["ask"]["question"].format(question=case.question, passage=passage.text)
         for case, some in zip(cases, chosen, strict=True)
-        for passage, _, _ in some
+        for passage, *_ in some
     ]
-    places = [passage.page for some in chosen for passage, _, _ in some]
+    places = [passage.page for some in chosen for passage, *_ in some]
     margin = iter(_margins(engine, prompts, pages, questions, places))
     return [
         Searched(
             case,
-            tuple(Offered(case.answered_by(p), p.page, next(margin), z, b) for p, z, b in some),
+            tuple(Offered(case.answered_by(p), p.page, next(margin), *words) for p, *words in some),
             passages=len(offered),
             rights=sum(map(case.answered_by, offered)),
         )
@@ -165,11 +180,13 @@ def _read(engine: Engine, prompts: Prompts, cases: Sequence[Case], closest: int)
 
 def _closest(
     offered: Sequence[Passage], lexical: Lexical, question: str, count: int
-) -> list[tuple[Passage, float, float]]:
-    """The passages that match best, each with its match and its plain BM25, in order."""
-    z, plain = lexical.matches(question), lexical.bm25(list(dict.fromkeys(terms(question))))
+) -> list[tuple[Passage, float, float, float]]:
+    """The passages that match best, in order, each with its match, its share of the question's
+    terms and its plain BM25."""
+    z, said = lexical.matches(question), lexical.shares(question)
+    plain = lexical.bm25(list(dict.fromkeys(terms(question))))
     best = sorted(range(len(offered)), key=lambda place: -z[place])[:count]
-    return [(offered[place], z[place], plain[place]) for place in sorted(best)]
+    return [(offered[place], z[place], said[place], plain[place]) for place in sorted(best)]
 
 
 def _margins(
@@ -240,7 +257,7 @@ def answer_figures(found: Searches) -> dict[str, dict[str, float]]:
             figures[kind] |= {f"{who}{name}": value for name, value in _judged(judged).items()}
         figures[kind]["expected calibration error"] = expected_error(
             [
-                (calibration.probability(best.margin, best.z), best.right)
+                (calibration.probability(best.margin, best.said), best.right)
                 for calibration, part in zip(calibrations, parts, strict=True)
                 for best in map(_model(calibration).best, part)
             ]
@@ -298,34 +315,42 @@ def calibrate(found: Searches, closest: int = CLOSEST) -> AnswerCalibration:
     """The constants under which what was found is most likely, and the threshold that decides best
     where some questions are not answered; one half where all are."""
     rows = [(one.margin, one.z, one.right) for searched in found for one in searched.offered]
-    calibration = fit_answers(rows, closest)
-    threshold = best_threshold(found, _model(calibration).score)
+    ranked = fit_ranks(rows, closest)
+    best = [max(s.offered, key=lambda one: ranked.rank(one.margin, one.z)) for s in found]
+    calibration = fit_answers(ranked, [(one.margin, one.said, one.right) for one in best])
+    rule = _model(calibration)
+    threshold = best_threshold(found, rule.rank, rule.certainty)
     return calibration if threshold is None else calibration.deciding(threshold)
 
 
-def best_threshold(found: Searches, score: Score) -> float | None:
-    """The score from which on to answer, with the most right decisions: the middle one of those
-    between two neighbours. Only kinds of cases count of which some are not answered."""
+def best_threshold(found: Searches, rank: Score, certainty: Score) -> float | None:
+    """The certainty of the first passage from which on to answer, with the most right decisions:
+    the middle one of those between two neighbours. Only kinds of cases count of which some are not
+    answered."""
     mixed = {searched.case.kind for searched in found if not searched.case.answerable}
     held = [searched for searched in found if searched.case.kind in mixed]
     if not held:
         return None
-    best = [(s.case.answerable, max(s.offered, key=score)) for s in held]
-    judged = [(score(one), one.right, answerable) for answerable, one in best]
+    best = [(s.case.answerable, max(s.offered, key=rank)) for s in held]
+    judged = [(certainty(one), one.right, answerable) for answerable, one in best]
     scores = sorted({value for value, _, _ in judged})
     between = [(a + b) / 2 for a, b in itertools.pairwise(scores)]
     rights = {
         threshold: sum(hit if value >= threshold else not able for value, hit, able in judged)
-        for threshold in (scores[0] - 1, *between, scores[-1] + 1)
+        for threshold in (scores[0], *between, math.nextafter(scores[-1], math.inf))
     }
     equals = [threshold for threshold, right in rights.items() if right == max(rights.values())]
     return equals[len(equals) // 2]
 
 
 def _model(calibration: AnswerCalibration) -> Rule:
-    return Rule(lambda one: calibration.log_odds(one.margin, one.z), calibration.least_log_odds)
+    return Rule(
+        lambda one: calibration.rank(one.margin, one.z),
+        lambda one: calibration.probability(one.margin, one.said),
+        calibration.threshold,
+    )
 
 
 def _by(score: Score, found: Searches) -> Rule:
-    threshold = best_threshold(found, score)
-    return Rule(score, -math.inf if threshold is None else threshold)
+    threshold = best_threshold(found, score, score)
+    return Rule(score, score, -math.inf if threshold is None else threshold)

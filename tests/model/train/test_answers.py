@@ -1,7 +1,6 @@
 import itertools
 import json
 import lzma
-import math
 import random
 import shutil
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from model.train.evaluate import evaluate
 from model.train.measure.answers import (
     Offered,
     Rule,
+    Score,
     Searched,
     answer_figures,
     best_threshold,
@@ -123,7 +123,7 @@ def found(
 ) -> Searched:
     """One of two cases about a document, with (margin, z, right) of each passage."""
     case = replace(CASE if answerable else ABSENT, id=str(number), document=str(number // 2))
-    rows = tuple(Offered(right, 1, margin, z, bm25=z) for margin, z, right in offered)
+    rows = tuple(Offered(right, 1, margin, z, said=z, bm25=z) for margin, z, right in offered)
     return Searched(case, rows, passages=100, rights=sum(row.right for row in rows))
 
 
@@ -249,7 +249,8 @@ def test_a_few_questions_of_each_meeting_are_drawn(facts_data: Path, meeting_dat
     drawn = draw_cases(meeting_data, 1)
     assert [case.id for case in drawn] == ["m/0"]
     kinds = [case.kind for case in draw_cases(facts_data, 6)]
-    assert kinds == ["key facts en"] * 8 + ["key facts zh"] * 8
+    every = ("key facts en", "key facts zh", "key facts on a page en", "key facts on a page zh")
+    assert kinds == [kind for kind in every for _ in range(8)]
 
 
 def test_the_model_is_asked_about_every_passage(engine: Engine, prompts: Prompts) -> None:
@@ -322,11 +323,12 @@ def test_the_threshold_parts_answers_from_none() -> None:
             found(n + 1, [(1.0 + n / 10, 1.0, False), (-3.0, 0.0, False)], answerable=False),
         )
     ]
-    least = best_threshold(rows, lambda one: one.margin)
+    margin: Score = lambda one: one.margin  # noqa: E731
+    least = best_threshold(rows, margin, margin)
     assert least is not None
     assert 2.4 < least < 4.0
     calibration = calibrate(rows)
-    rule = Rule(lambda one: one.margin, least)
+    rule = Rule(margin, margin, least)
     assert all(map(rule.decides_rightly, rows))
     assert calibration.probability(4.0, 1.0) >= calibration.threshold
     assert calibration.probability(2.4, 1.0) < calibration.threshold
@@ -339,11 +341,11 @@ def test_the_threshold_parts_answers_from_none() -> None:
 
 
 def test_a_threshold_survives_the_profile() -> None:
-    calibration = AnswerCalibration(64, bias=-9.0).deciding(-8.5)
-    assert calibration.least_log_odds == pytest.approx(-8.5)
-    assert calibration.stored()["threshold"] == pytest.approx(calibration.threshold, rel=1e-3)
-    assert AnswerCalibration(64).deciding(math.inf).least_log_odds == math.inf
-    assert set(calibration.stored()) == {"temperature", "bias", "threshold", "terms", "closest"}
+    calibration = AnswerCalibration(64, bias=-9.0).deciding(0.000123456)
+    assert calibration.stored()["threshold"] == 0.0001235
+    assert set(calibration.stored()) == {
+        "temperature", "terms", "certainty", "share", "bias", "threshold", "closest",
+    }  # fmt: skip
 
 
 def test_answers_are_measured_and_calibrated(

@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +13,7 @@ from model.train.calibration import (
     fit,
     fit_answers,
     fit_choices,
+    fit_ranks,
 )
 from model.train.measure.listings import auroc, balanced_accuracy
 
@@ -37,20 +39,28 @@ def test_one_kind_of_pairs_alone_changes_nothing() -> None:
 
 
 def test_the_fit_of_two_scores_finds_what_made_the_answers() -> None:
-    truth = AnswerCalibration(64, temperature=2.0, bias=-3.0, terms=0.8)
     chance = random.Random(2)
-    scores = [(chance.gauss(0, 4), chance.gauss(1, 2)) for _ in range(4000)]
-    rows = [(m, z, chance.random() < truth.probability(m, z)) for m, z in scores]
-    found = fit_answers(rows, 64)
-    assert found.temperature == pytest.approx(2.0, rel=0.15)
-    assert found.terms == pytest.approx(0.8, rel=0.15)
+
+    def drawn(truth: Callable[[float, float], float]) -> list[tuple[float, float, bool]]:
+        scores = [(chance.gauss(0, 4), chance.gauss(1, 2)) for _ in range(4000)]
+        return [(m, z, chance.random() < truth(m, z)) for m, z in scores]
+
+    truth = AnswerCalibration(64, certainty=0.3, share=0.8, bias=-3.0)
+    ranked = fit_ranks(drawn(lambda m, z: Calibration(2.0, 0.0).probability(m + 1.6 * z)), 64)
+    assert ranked.temperature == pytest.approx(2.0, rel=0.15)
+    assert ranked.terms == pytest.approx(0.8, rel=0.15)
+    found = fit_answers(ranked, drawn(truth.probability))
+    assert (found.temperature, found.terms) == (ranked.temperature, ranked.terms)
+    assert found.certainty == pytest.approx(0.3, rel=0.15)
+    assert found.share == pytest.approx(0.8, rel=0.15)
     assert found.bias == pytest.approx(-3.0, abs=0.3)
     assert (found.closest, found.threshold) == (64, 0.5)
 
 
 def test_nothing_to_fit_leaves_two_scores_as_they_are() -> None:
-    assert fit_answers([(1.0, 1.0, False)], 8) == AnswerCalibration(8)
-    assert fit_answers([], 8) == AnswerCalibration(8)
+    assert fit_ranks([(1.0, 1.0, False)], 8) == AnswerCalibration(8)
+    assert fit_ranks([], 8) == AnswerCalibration(8)
+    assert fit_answers(AnswerCalibration(8), [(1.0, 1.0, True)]) == AnswerCalibration(8)
 
 
 def test_certainty_that_is_wrong_half_the_time_is_half_an_error() -> None:
