@@ -1,4 +1,4 @@
-"""HTTP beside the pages: health, versions, page images, the way to a job, downloads, reviews.
+"""HTTP beside the pages: health, metrics, versions, page images, jobs, downloads, reviews.
 
 User files leave the process here and nowhere else: a page as a freshly encoded picture or as plain
 text, or an annotated PDF, written anew and always a download. Refuses ids that the database does
@@ -14,6 +14,7 @@ import itertools
 import json
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
@@ -29,7 +30,7 @@ from fastapi.responses import (
 )
 from pydantic import BaseModel
 
-from mmapp import __version__, exports, reviews
+from mmapp import __version__, exports, metrics, reviews
 from mmapp.batches import fields_workbook, harmless, write_fields, write_results
 from mmapp.batches.report import batch_report
 from mmapp.config import REPOSITORY
@@ -88,7 +89,9 @@ def _health(jobs: Jobs) -> APIRouter:
     router = APIRouter()
 
     @router.get("/livez")
+    @router.get("/healthz")
     def livez() -> dict[str, str]:
+        """The process answers, whatever becomes of database and queue."""
         return {"status": "ok"}
 
     @router.get("/readyz")
@@ -100,8 +103,20 @@ def _health(jobs: Jobs) -> APIRouter:
         except MmappError as problem:
             state = {"status": "unavailable", "error": problem.code, "message": str(problem)}
             return JSONResponse(state, status_code=503)
-        ready = sum(1 for worker in jobs.workers() if worker.ready)
-        return JSONResponse({"status": "ok", "workers_ready": ready})
+        states = Counter(worker.state for worker in jobs.workers())
+        return JSONResponse(
+            {
+                "status": "ok",
+                "workers_ready": states["ready"],
+                "workers_loading": states["loading"],
+                "workers_failed": states["failed"],
+            }
+        )
+
+    @router.get("/metrics")
+    def metrics_of_all() -> Response:
+        """For Prometheus: the queue, and what all workers have done."""
+        return Response(metrics.metrics(jobs), media_type=metrics.CONTENT_TYPE)
 
     @router.get("/version")
     def version() -> dict[str, str]:

@@ -1,5 +1,8 @@
 """Settings: one frozen value, read from `MMAPP_*` variables and `.env` at the edge of the program.
 
+`MMAPP_NAME_FILE` names a file that holds the value of `MMAPP_NAME`, so that secrets need not stand
+in an environment, which other processes and crash reports show; the variable itself counts more.
+
 Only entry points (`cli`, the web process, the worker process) call `load_settings`; everything else
 is handed the value. Unknown `MMAPP_*` variables in `.env` are refused: they are typing errors.
 """
@@ -8,11 +11,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,6 +29,12 @@ def user_data_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", home)) / "mmapp"
     return Path(os.environ.get("XDG_DATA_HOME", home / ".local" / "share")) / "mmapp"
+
+
+def values_in_files(fields: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings whose `MMAPP_NAME_FILE` is set; raises `OSError` for what can't be read."""
+    named = {name: environment.get(f"MMAPP_{name.upper()}_FILE", "") for name in fields}
+    return {name: Path(path).read_text("utf-8").strip() for name, path in named.items() if path}
 
 
 class Settings(BaseSettings):
@@ -133,6 +143,20 @@ class Settings(BaseSettings):
     )
     job_seconds: float = Field(6 * 3600.0, description="Hard limit for one attempt of one job")
     log_level: str = Field("INFO", description="Least severe log line that is written")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (ours are other files)
+    ) -> tuple[Any, ...]:
+        def files() -> dict[str, str]:
+            return values_in_files(settings_cls.model_fields, os.environ)
+
+        return init_settings, env_settings, files, dotenv_settings
 
     @property
     def recognition(self) -> str:

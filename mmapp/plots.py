@@ -1,7 +1,7 @@
-"""Plots as SVG, drawn from numbers: lines in a square, bars, and a table of shaded cells.
+"""Plots as SVG, drawn from numbers: lines in a square, bars, hours, and a table of shaded cells.
 
 Colours are classes of the page that holds them; every foreign word is escaped. Called by
-`workers.evaluation` and `batches`, for their reports.
+`workers.evaluation` and `batches`, for their reports, and by the System page.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ Cell = tuple[float | None, str, bool]
 
 #: The square in which a plot is drawn, and the room for its axes, in pixels.
 SIDE, MARGIN = 280, 46
+#: The plot of hours; every so many of them are named.
+HOURS_WIDTH, HOURS_HEIGHT, HOURS_NAMED = 720, 140, 3
 CELL_WIDTH, CELL_HEIGHT, NAME_WIDTH = 104, 26, 190
 #: Characters of a name that fit its place.
 NAME_CHARACTERS = 26
@@ -52,6 +54,30 @@ def histogram(values: Sequence[float], x_label: str, y_label: str, count: int = 
         if held
     ]
     return _square("".join(bars), x_label, y_label, y_ticks=(0, max(counts, default=0)))
+
+
+def hours(counts: Sequence[tuple[str, int, int]]) -> str:
+    """Bars side by side, each named: what went well, and on top of it what did not."""
+    most = max((good + bad for _, good, bad in counts), default=0)
+    step, low = HOURS_WIDTH / max(len(counts), 1), HOURS_HEIGHT + MARGIN / 4
+    parts = [f'<path class="faint" d="M{MARGIN} {low:g}h{HOURS_WIDTH}"/>']
+    for number, (name, good, bad) in enumerate(counts):
+        left, under = MARGIN + number * step, low
+        for class_, count in (("good", good), ("bad", bad)):
+            height = count / max(most, 1) * HOURS_HEIGHT
+            under -= height
+            if count:
+                parts.append(
+                    f'<rect class="{class_}" x="{left + 1:.1f}" y="{under:.1f}"'
+                    f' width="{step - 2:.1f}" height="{height:.1f}"><title>{escape(name)}:'
+                    f" {count:,}</title></rect>"
+                )
+        if number % HOURS_NAMED == len(counts) % HOURS_NAMED:
+            parts.append(_text(left + step / 2, low + 16, name, "middle"))
+    for tick in sorted({0, most}):
+        y = low - tick / max(most, 1) * HOURS_HEIGHT
+        parts.append(_text(MARGIN - 6, y + 4, f"{tick:,}", "end"))
+    return _svg(MARGIN * 1.5 + HOURS_WIDTH, low + 24, "".join(parts))
 
 
 def shaded(

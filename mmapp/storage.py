@@ -7,10 +7,13 @@ the same bytes at once. A name that is no sha256 is refused, so no path can leav
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmapp.errors import NotFound, StorageProblem
@@ -74,3 +77,24 @@ class Blobs:
     def delete(self, sha256: str) -> None:
         """Remove the blob; nothing happens when there is none."""
         self.path(sha256).unlink(missing_ok=True)
+
+    def files(self) -> Iterator[BlobFile]:
+        """Every file of the folder; those that vanish meanwhile are passed over."""
+        for path in self.root.glob("??/*"):
+            sha256 = path.parent.name + path.name
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                name = sha256 if SHA256.fullmatch(sha256) else None
+                yield BlobFile(path, name, state.st_size, state.st_mtime)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """A file in the folder of blobs."""
+
+    path: Path
+    #: The blob's hash; None: half of a file, which a killed process left.
+    sha256: str | None
+    size_bytes: int
+    #: When it was written, in seconds since 1970.
+    written_at: float

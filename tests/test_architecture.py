@@ -48,11 +48,13 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.batches": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.records", "mmapp.plots", "mmapp.reports"}
     | {"mmapp.reviews"},
+    "mmapp.metrics": PLAIN | {"mmapp.jobs"},
     "mmapp.api": WORDS
-    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports", "mmapp.reviews"},
+    | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.exports", "mmapp.reviews"}
+    | {"mmapp.metrics"},
     "mmapp.web": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.api"}
-    | {"mmapp.exports", "mmapp.records", "mmapp.reviews"},
+    | {"mmapp.exports", "mmapp.records", "mmapp.reviews", "mmapp.plots"},
     "mmapp.display": PLAIN | {"mmapp.jobs", "mmapp.reviews"},
     "mmapp.cli": WORDS
     | {"mmapp.jobs", "mmapp.documents", "mmapp.batches", "mmapp.samples", "mmapp.display"}
@@ -81,6 +83,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "typer": ("mmapp.cli",),
     "rich": ("mmapp.cli", "mmapp.display"),
     "openpyxl": ("mmapp.batches",),
+    "prometheus_client": ("mmapp.metrics",),
 }
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests import docs
 
+OPERATIONS = docs.ROOT / "docs" / "operations.md"
+
 
 @pytest.mark.parametrize(
     ("path", "name"), docs.PARTS, ids=lambda value: str(getattr(value, "name", value))
@@ -19,21 +21,22 @@ def test_a_part_made_from_the_code_is_up_to_date(path: Path, name: str) -> None:
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
-    for path in (docs.README, docs.ARCHITECTURE, docs.ROOT / "CONTRIBUTING.md"):
+    for path in (docs.README, docs.ARCHITECTURE, docs.ROOT / "CONTRIBUTING.md", OPERATIONS):
         targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8"))
         missing = [target for target in targets if not (path.parent / target).exists()]
         assert not missing, f"{path.name} links to {missing}"
 
 
 def commands() -> list[str]:
-    """The commands of the README's shell blocks that begin with mmapp."""
-    blocks = re.findall(r"```sh\n(.*?)```", docs.README.read_text(encoding="utf-8"), re.DOTALL)
+    """The commands in the shell blocks of README and operations that begin with mmapp."""
+    pages = "".join(path.read_text(encoding="utf-8") for path in (docs.README, OPERATIONS))
+    blocks = re.findall(r"```sh\n(.*?)```", pages, re.DOTALL)
     lines = (line.split("  #")[0].strip() for block in blocks for line in block.splitlines())
     return [line for line in lines if line.startswith("mmapp ")]
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_of_the_readme_is_understood(command: str) -> None:
+def test_every_command_of_the_pages_is_understood(command: str) -> None:
     """The real command line parses the words; it names a verb or flag that is not there."""
     import typer.main
 

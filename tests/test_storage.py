@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from mmapp.errors import NotFound
+from mmapp.errors import NotFound, StorageProblem
 from mmapp.storage import Blobs
 
 
@@ -60,6 +60,6 @@ def test_deleting_twice_is_fine(blobs):
 
 def test_nothing_is_left_behind_when_writing_fails(blobs, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageProblem, match="disk full"):
         blobs.put(b"words")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -15,12 +15,14 @@ import typer
 
 from mmapp import __version__
 from mmapp.cli import (
+    backup,
     calibrate,
     doctor,
     documents,
     evaluate,
     failures,
     jobs,
+    prune,
     results,
     review,
     roles,
@@ -45,6 +47,8 @@ app.command()(review.review)
 app.add_typer(review.app, name="reviews")
 app.command()(calibrate.calibrate)
 app.command()(evaluate.evaluate)
+for keep in (backup.backup, backup.restore, prune.prune):
+    app.command()(keep)
 
 
 @app.callback(invoke_without_command=True)

@@ -5,8 +5,10 @@ Each check looks at one thing and changes nothing, except that the data folder i
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -31,6 +35,9 @@ LOW_SPACE = 2_000_000_000
 
 #: Seconds that importing torch may take on a slow disk.
 TORCH_S = 120
+
+#: Clocks that differ by more make leases and heartbeats look older or younger than they are.
+MOST_SKEW_S = 5.0
 
 #: What text recognition is asked to read.
 OCR_WORDS = "Invoice 2026"
@@ -123,13 +130,16 @@ def _database(settings: Settings) -> tuple[str, str]:
         if revision != HEAD:
             found = f"at migration {revision or 'none'}, this version needs {HEAD}"
             return found, "Run `mmapp migrate`"
-        database.check()
+        skew_s = database.skew_s()
     except Exception as error:
         cause = getattr(error, "orig", None) or error
         return f"does not answer ({cause})", "Start it, or correct MMAPP_DATABASE_URL"
     finally:
         database.close()
     kind = settings.sqlalchemy_url.partition(":")[0]
+    if abs(skew_s) > MOST_SKEW_S:
+        found = f"its clock and this machine's differ by {abs(skew_s):.0f} s"
+        return found, "Let NTP set both clocks: the age of jobs and workers is told by them"
     return f"{kind}, at migration {HEAD}", ""
 
 
@@ -138,6 +148,11 @@ def _redis(settings: Settings) -> tuple[str, str]:
     from mmapp.stack import Stack, redis_server
 
     running = Stack.running(settings)
+    if running is None and is_open(settings.redis_url):
+        return (
+            "MMAPP_REDIS_URL has no password, and its Redis is on another machine",
+            "Set `requirepass` there, and write redis://:PASSWORD@HOST in MMAPP_REDIS_URL",
+        )
     url = running.redis_url if running else settings.redis_url
     if not url:
         return f"started when needed: {redis_server()}", ""
@@ -147,6 +162,14 @@ def _redis(settings: Settings) -> tuple[str, str]:
         except MmappError as error:
             return str(error), "Start Redis, or correct MMAPP_REDIS_URL"
     return "that of `mmapp up` answers" if running else "MMAPP_REDIS_URL answers", ""
+
+
+def is_open(redis_url: str) -> bool:
+    """Whether whoever reaches the machine may give orders to the workers."""
+    address = urlsplit(redis_url)
+    if address.scheme not in ("redis", "rediss") or address.password:
+        return False
+    return address.hostname not in (None, "localhost", "127.0.0.1", "::1")
 
 
 def _reader(settings: Settings) -> tuple[str, str]:
@@ -206,7 +229,31 @@ def _checkpoint(settings: Settings) -> tuple[str, str]:
         checkpoint = identify(settings.checkpoint.expanduser(), settings.data_dir)
     except MmappError as error:
         return str(error), "Set MMAPP_CHECKPOINT to a checkpoint folder"
-    return f"{checkpoint.name}, weights {checkpoint.weights_sha256[:12]}", ""
+    found = f"{checkpoint.name}, weights {checkpoint.weights_sha256[:12]}"
+    size = sum(file.stat().st_size for file in settings.checkpoint.glob("*.safetensors"))
+    free = free_memory()
+    on_cpu = settings.device == "cpu" or not Path("/dev/nvidiactl").exists()
+    if on_cpu and free is not None and size > free and not _is_loaded(settings):
+        found += f", {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free"
+        return found, "Stop what needs memory, or make it smaller: `python -m model quantize`"
+    return found, ""
+
+
+def _is_loaded(settings: Settings) -> bool:
+    """Whether a worker of this machine holds the checkpoint already."""
+    from mmapp.jobs import Jobs
+
+    with contextlib.suppress(MmappError), Jobs.open(settings) as jobs:
+        return any(worker.ready and worker.process.lives_here for worker in jobs.workers())
+    return False
+
+
+def free_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that a new process could have; None where the system does not tell."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
+    return None
 
 
 def _web(settings: Settings) -> tuple[str, str]:
@@ -235,6 +282,11 @@ def _workers(settings: Settings) -> tuple[str, str]:
     if errors:
         log_path = settings.data_dir / "logs" / "worker.log"
         return f"failed to start: {errors[-1]}", f"See {log_path}, then start it again"
+    loading = [worker.name for worker in infos if worker.state == "loading"]
+    if loading:
+        return f"{', '.join(loading)}: loading the checkpoint", "Wait, then look again"
+    if settings.redis_url:
+        return "none is ready: jobs wait", "Start one where MMAPP_REDIS_URL is set: `mmapp worker`"
     return "none; started when needed", ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest migration; known here so that a start needs no Alembic (1.5 s of imports).
-HEAD = "0009"
+HEAD = "0010"
 
 #: How long a writer waits for another before SQLite gives up.
 BUSY_TIMEOUT_S = 30.0
@@ -48,10 +49,14 @@ class Database:
                 yield Repository(immediate)
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[Repository]:
-        """Reads; on SQLite they wait for nobody."""
-        with self._reachable(), self._engine.connect() as connection, connection.begin():
-            yield Repository(connection)
+    def snapshot(self, *, frozen: bool = False) -> Iterator[Repository]:
+        """Reads; on SQLite they wait for nobody. `frozen`: all see the same moment."""
+        with self._reachable(), self._engine.connect() as connection:
+            if frozen and connection.dialect.name != "sqlite":
+                # SQLite's transactions are so anyway, and know no such level by name.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield Repository(connection)
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:
@@ -86,6 +91,11 @@ class Database:
             found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version"))
             revision: str | None = found.scalar_one_or_none()
             return revision
+
+    def skew_s(self) -> float:
+        """How far this machine's clock is ahead of the database's, in seconds."""
+        with self.snapshot() as repository:
+            return (datetime.now(UTC) - repository.now()).total_seconds()
 
     def close(self) -> None:
         self._engine.dispose()

@@ -10,10 +10,13 @@ from sqlalchemy import Connection
 
 from mmapp.db.attempts import StoredAttempts
 from mmapp.db.batches import StoredBatches
+from mmapp.db.copying import StoredTables
 from mmapp.db.documents import StoredDocuments
+from mmapp.db.figures import StoredFigures
 from mmapp.db.jobs import StoredJobs
 from mmapp.db.messages import StoredMessages
 from mmapp.db.results import StoredResults
+from mmapp.db.retention import StoredRetention
 from mmapp.db.reviews import StoredReviews
 from mmapp.db.transaction import Transaction
 from mmapp.db.turns import StoredTurns
@@ -35,3 +38,6 @@ class Repository:
         self.reviews = StoredReviews(transaction)
         self.batches = StoredBatches(transaction)
         self.workers = StoredWorkers(transaction)
+        self.figures = StoredFigures(transaction)
+        self.tables = StoredTables(transaction)
+        self.retention = StoredRetention(transaction)

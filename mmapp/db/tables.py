@@ -187,9 +187,11 @@ jobs = Table(
     Index("ix_jobs_turn", "owner", "priority", "started_at"),
     Index("ix_jobs_run_key", "run_key"),
     Index("ix_jobs_follows", "follows"),
+    Index("ix_jobs_result_of", "result_of"),
     Index("ix_jobs_worker", "worker"),
     Index("ix_jobs_batch_id_batch_row", "batch_id", "batch_row"),
     Index("ix_jobs_created_at", "created_at"),
+    Index("ix_jobs_finished_at", "finished_at"),
 )
 
 results = Table(
@@ -238,6 +240,7 @@ batch_rows = Table(
     #: Why the row could not become a job.
     Column("error", Text, nullable=False),
     CheckConstraint("(job_id IS NULL) = (error <> '')", name="job_or_error"),
+    Index("ix_batch_rows_job_id", "job_id"),
 )
 
 workers = Table(
@@ -259,4 +262,6 @@ workers = Table(
     Column("error", Text, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+    #: What it has done since it started (`jobs.tally`); None: it has not told yet.
+    Column("counters", JSON(none_as_null=True)),
 )

@@ -5,8 +5,8 @@ Called by `Repository`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,14 @@ class WorkerInfo:
     job_id: str | None
     process: Process
     parent_pid: int
+    #: What it has done since it started, as `jobs.tally` tells it.
+    counters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        if self.error:
+            return "failed"
+        return "ready" if self.ready else "loading"
 
 
 class StoredWorkers:
@@ -70,10 +78,12 @@ class StoredWorkers:
             )
         )
 
-    def beat(self, name: str) -> None:
-        """A worker lives."""
+    def beat(self, name: str, counters: Mapping[str, Any]) -> None:
+        """A worker lives, and has done so much."""
         self._sql.execute(
-            update(workers).where(workers.c.name == name).values(last_seen=self._sql.moment())
+            update(workers)
+            .where(workers.c.name == name)
+            .values(last_seen=self._sql.moment(), counters=counters)
         )
 
     def all(self) -> list[WorkerInfo]:
@@ -107,4 +117,5 @@ def _worker(row: Row[Any]) -> WorkerInfo:
         job_id=row.job_id,
         process=Process(row.machine, row.pid, row.pid_began),
         parent_pid=row.parent_pid,
+        counters=row.counters or {},
     )

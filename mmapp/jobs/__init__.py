@@ -8,10 +8,21 @@ question to a checkpoint that was not trained for them) when it is given.
 """
 
 from mmapp.db.workers import WorkerInfo
+from mmapp.jobs.figures import Figures, System
 from mmapp.jobs.listed import BatchRowResult, ResultRow
 from mmapp.jobs.reviewing import ReviewRow
 from mmapp.jobs.running import Attempt
 from mmapp.jobs.submitting import BatchRow
 from mmapp.jobs.verbs import Jobs
 
-__all__ = ["Attempt", "BatchRow", "BatchRowResult", "Jobs", "ResultRow", "ReviewRow", "WorkerInfo"]
+__all__ = [
+    "Attempt",
+    "BatchRow",
+    "BatchRowResult",
+    "Figures",
+    "Jobs",
+    "ResultRow",
+    "ReviewRow",
+    "System",
+    "WorkerInfo",
+]

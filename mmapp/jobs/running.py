@@ -27,6 +27,7 @@ from mmapp.jobs.outbox import Outbox
 from mmapp.jobs.progress import Reporter
 from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.scans import Scans
+from mmapp.jobs.tally import Tally
 from mmapp.logs import get_logger
 from mmapp.types import CompareParams, Engine, Job, Listing, Params, Progress, Status
 
@@ -66,6 +67,7 @@ class Runner:
         self._library = library
         self._outbox = outbox
         self._recovery = recovery
+        self._tally = Tally()
         self._scans = Scans(settings, database, library)
         #: What `run` is at, and when it last said how far it is; the heartbeat's thread reads both.
         self._running: Attempt | None = None
@@ -89,6 +91,8 @@ class Runner:
                 log.info("nothing to take")
                 return
             log.info("taken", task=attempt.job.task, attempt=attempt.number)
+            if attempt.number > 1:
+                self._tally.retried()
             self._told, self._running = time.monotonic(), attempt
             try:
                 self._end(attempt, self._outcome(attempt, engine))
@@ -236,7 +240,7 @@ class Runner:
             self._end(running, stalled)
             raise stalled
         with self._database.transaction() as repository:
-            repository.workers.beat(worker)
+            repository.workers.beat(worker, self._tally.as_json())
             if running is not None:
                 repository.attempts.renew_lease(
                     running.job.id, running.number, self._settings.lease_seconds
@@ -249,6 +253,7 @@ class Runner:
         if not ours:
             log.warning("lease lost, nothing stored", attempt=attempt.number)
             return
+        self._tally.ended(attempt.job.task, outcome)
         log.info("ended", outcome=getattr(outcome, "code", Status.SUCCEEDED.value))
         self._outbox.send_unsent()
 

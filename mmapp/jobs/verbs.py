@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 
 from mmapp.broker import Broker
 from mmapp.config import Settings
@@ -16,11 +17,14 @@ from mmapp.db import Database
 from mmapp.db.jobs import Filters
 from mmapp.db.workers import WorkerInfo
 from mmapp.errors import NotFound, NotPossible
+from mmapp.jobs.backup import Backup, Report, read_backup, write_backup
+from mmapp.jobs.figures import Figures, System, figures, system
 from mmapp.jobs.found import found
 from mmapp.jobs.library import Library
 from mmapp.jobs.listed import BatchRowResult, ResultRow, filters_of, result_row, row_result
 from mmapp.jobs.outbox import Outbox
 from mmapp.jobs.recovery import Recovery
+from mmapp.jobs.retention import Pruned, Retention
 from mmapp.jobs.reviewing import Reviewing, ReviewRow
 from mmapp.jobs.running import Attempt, Runner
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
@@ -338,6 +342,32 @@ class Jobs:
     def put_back(self) -> int:
         """Queues the jobs of workers that were stopped on purpose: their attempts do not count."""
         return self._recovery.free_lost(forgiven=True)
+
+    # --- figures ---------------------------------------------------------------------------------
+
+    def figures(self) -> Figures:
+        """The queue and the workers at this moment."""
+        return figures(self._database, self.workers())
+
+    def system(self, hours: int) -> System:
+        """All that is shown of the system: the figures, and the last hours."""
+        return system(self._database, self.settings.data_dir, self.figures(), hours)
+
+    # --- keeping ---------------------------------------------------------------------------------
+
+    def backup(self, path: Path, report: Report) -> Backup:
+        """Writes database and blobs into one new file, while everything goes on."""
+        return write_backup(self._database, self._blobs, path, report)
+
+    def restore(self, path: Path, report: Report) -> Backup:
+        """Fills an empty database and the blobs from a backup."""
+        return read_backup(self._database, self._blobs, path, report)
+
+    def prune(self, age: timedelta, *, keep_results: bool = False, dry_run: bool = False) -> Pruned:
+        """Removes jobs that ended longer ago, and files that nothing needs any more."""
+        readings = self.settings.data_dir / "readings"
+        retention = Retention(self._database, self._blobs, readings)
+        return retention.prune(age, keep_results=keep_results, dry_run=dry_run)
 
 
 def _state(job: Job) -> str:

@@ -32,6 +32,7 @@ from mmapp.web import (
     listings_page,
     render,
     results_page,
+    system_page,
 )
 from mmapp.web.frame import Site
 from mmapp.web.security import Guard
@@ -50,6 +51,7 @@ BUILDERS = {
     "listings": listings_page.build,
     "batch": batch_page.build,
     "results": results_page.build,
+    "system": system_page.build,
 }
 HEAD = (
     '<link rel="stylesheet" href="/look/style.css?v={version}">'

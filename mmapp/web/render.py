@@ -30,7 +30,7 @@ from mmapp.types import (
 )
 from mmapp.web.words import LANGUAGES, Language, Words
 
-PAGES: tuple[str, ...] = ("documents", "ask", "compare", "listings", "batch", "results")
+PAGES: tuple[str, ...] = ("documents", "ask", "compare", "listings", "batch", "results", "system")
 #: Most squares of a coverage map; longer documents share a square between neighbouring pages.
 COVERAGE_CELLS = 240
 #: Most pages whose reason for not being read is spelled out.

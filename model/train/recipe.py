@@ -135,8 +135,10 @@ class Prompts:
         return self.sections[section]
 
     def phrases(self) -> list[str]:
-        """All of them."""
-        return [words for section in self.sections.values() for words in section.values()]
+        """All that training asks with. Nothing is written there: a long instruction to write would
+        only take tokens from the answers."""
+        asked = (words for name, words in self.sections.items() if name != "write")
+        return [words for section in asked for words in section.values()]
 
 
 def read_prompts(path: Path) -> Prompts:

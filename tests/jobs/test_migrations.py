@@ -78,8 +78,8 @@ def test_a_new_task_comes_and_goes_and_other_jobs_stay(
     with pytest.raises(IntegrityError):
         insert("frobnicate")
     assert stored() == sorted([task, "summarize"])
-    now = schema(engine)
-    assert all(kept <= now[table] for table, kept in names.items())
+    kept = schema(engine)
+    assert all(before_it <= kept[table] for table, before_it in names.items())
     command.downgrade(alembic_config(empty_url), before)
     assert stored() == ["summarize"]
     with pytest.raises(IntegrityError):

@@ -32,7 +32,7 @@ def client(jobs: Jobs) -> Iterator[TestClient]:
 
 
 def test_the_process_tells_that_it_lives_and_what_it_is(client: TestClient) -> None:
-    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/livez").json() == client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/version").json() == {"name": "mmapp", "version": __version__}
 
 
@@ -40,6 +40,13 @@ def test_without_a_queue_the_process_is_not_ready(client: TestClient) -> None:
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["error"] == "broker_down"
+
+
+def test_prometheus_is_told_also_when_the_queue_is_down(client: TestClient, summary: Job) -> None:
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'mmapp_jobs{status="succeeded"} 1.0' in response.text
+    assert summary.label not in response.text
 
 
 def test_a_photo_is_served_anew_encoded_and_never_changes(
@@ -88,7 +95,8 @@ def test_a_job_leads_to_its_page(client: TestClient, summary: Job, verdict: Job)
 
 def test_a_result_is_the_same_json_as_the_command_lines(client: TestClient, summary: Job) -> None:
     result = client.get(f"/jobs/{summary.id}/result.json").json()
-    assert set(result) == {"job", "document", "summary", "coverage", "hidden", "record"}
+    keys = {"job", "document", "summary", "length", "coverage", "hidden", "record"}
+    assert set(result) == keys
     assert result["record"]["checkpoint"] == "fake"
 
 

@@ -1,0 +1,83 @@
+"""Retention: what is older than somebody wants to keep is removed: rows, blobs, readings.
+
+Called by the verbs. Rows go in one transaction, files after its commit: killed in between, the next
+call finds them. What a job that has not ended needs is never touched, however old it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mmapp.db import Database
+from mmapp.db.repository import Repository
+from mmapp.storage import BlobFile, Blobs
+
+#: Bytes are stored before the row that refers to them; so long nobody takes them for left over.
+GRACE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, or would be."""
+
+    batches: int
+    jobs: int
+    documents: int
+    #: Files of documents and pictures of pages.
+    blobs: int
+    #: What workers kept of documents that they had read.
+    readings: int
+    #: Of blobs and readings.
+    bytes: int
+
+
+class _Undo(Exception):
+    """Ends a transaction that was a rehearsal."""
+
+
+class Retention:
+    """Removes what is old."""
+
+    def __init__(self, database: Database, blobs: Blobs, readings: Path) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._readings = readings
+
+    def prune(self, age: timedelta, *, keep_results: bool, dry_run: bool) -> Pruned:
+        """`keep_results`: rows stay, and only files go; `dry_run`: nothing goes."""
+        batches = jobs = documents = 0
+        with contextlib.suppress(_Undo), self._database.transaction() as repository:
+            before = repository.now() - age
+            if not keep_results:
+                batches = repository.retention.remove_batches(before)
+                jobs = repository.retention.remove_jobs(before)
+                documents = repository.retention.remove_documents(before)
+            unused = list(self._unused(repository, before if keep_results else None))
+            if dry_run:
+                raise _Undo
+        old = list(self._old_readings(age))
+        if not dry_run:
+            for path in [*(file.path for file in unused), *(path for path, _ in old)]:
+                path.unlink(missing_ok=True)
+        freed = sum(file.size_bytes for file in unused) + sum(size for _, size in old)
+        return Pruned(batches, jobs, documents, len(unused), len(old), freed)
+
+    def _unused(self, repository: Repository, ended_before: datetime | None) -> Iterator[BlobFile]:
+        kept = repository.retention.blobs(ended_before)
+        for file in self._blobs.files():
+            if file.sha256 not in kept and file.written_at < time.time() - GRACE_S:
+                yield file
+
+    def _old_readings(self, age: timedelta) -> Iterator[tuple[Path, int]]:
+        """Readings are touched when they are used."""
+        oldest = time.time() - age.total_seconds()
+        for path in self._readings.glob("*.prefix.safetensors*"):
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                if state.st_mtime < oldest:
+                    yield path, state.st_size

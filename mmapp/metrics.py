@@ -1,0 +1,117 @@
+"""Metrics for Prometheus: the queue as the database has it, and what each worker has counted.
+
+Every process that serves them tells the same, because nothing is counted in it: what rises is in
+the rows of the workers (a worker's series ends with it, a new one begins at zero), all else is
+asked when Prometheus asks. No name of a document and no word of a person is among them. Called by
+`mmapp.api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mmapp import __version__
+from mmapp.jobs import Figures, Jobs, WorkerInfo
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def metrics(jobs: Jobs) -> bytes:
+    """All metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(jobs.figures()))
+    return generate_latest(registry)
+
+
+@dataclass(frozen=True, eq=False)
+class _Collector(Collector):
+    """One answer to Prometheus."""
+
+    figures: Figures
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("mmapp_info", "The version that answers", ["version"], [([__version__], 1)])
+        yield from self._queue()
+        yield from self._workers()
+        yield from _counted(self.figures.workers)
+
+    def _queue(self) -> Iterator[Metric]:
+        lanes = self.figures.lanes
+        yield _gauge(
+            "mmapp_queue_jobs",
+            "Jobs that wait, by lane",
+            ["lane"],
+            [([lane.priority], lane.waiting) for lane in lanes],
+        )
+        yield _gauge(
+            "mmapp_queue_oldest_seconds",
+            "How long the job that waits longest has waited, by lane",
+            ["lane"],
+            [([lane.priority], lane.oldest_s) for lane in lanes],
+        )
+        yield _gauge(
+            "mmapp_jobs",
+            "Jobs that are stored, by status",
+            ["status"],
+            [([status], count) for status, count in self.figures.statuses.items()],
+        )
+        yield _gauge(
+            "mmapp_duplicates_last_hour",
+            "Jobs submitted in the last hour that show what another made",
+            [],
+            [([], self.figures.duplicates_last_hour)],
+        )
+
+    def _workers(self) -> Iterator[Metric]:
+        states = {"ready": 0, "loading": 0, "failed": 0}
+        for worker in self.figures.workers:
+            states[worker.state] += 1
+        yield _gauge(
+            "mmapp_workers",
+            "Workers, by whether their engine is loaded",
+            ["state"],
+            [([state], count) for state, count in states.items()],
+        )
+        yield _gauge(
+            "mmapp_worker_silent_seconds",
+            "How long ago a worker showed that it lives",
+            ["worker"],
+            [
+                ([worker.name], (self.figures.now - worker.last_seen).total_seconds())
+                for worker in self.figures.workers
+            ],
+        )
+
+
+def _counted(workers: Sequence[WorkerInfo]) -> Iterator[Metric]:
+    """What the workers say that they have done."""
+    retries = CounterMetricFamily(
+        "mmapp_retries", "Jobs taken that had been taken before", labels=["worker"]
+    )
+    for worker in workers:
+        retries.add_metric([worker.name], worker.counters.get("retries", 0))
+    yield retries
+    for key, name, help_, label in (
+        ("jobs", "mmapp_jobs_ended", "Attempts that ended, by task and outcome", "outcome"),
+        ("tokens", "mmapp_tokens", "Tokens that the model was asked with, by kind", "kind"),
+        ("seconds", "mmapp_stage_seconds", "Seconds that jobs spent, by stage", "stage"),
+    ):
+        family = CounterMetricFamily(name, help_, labels=["worker", "task", label])
+        for worker in workers:
+            for task, what, count in worker.counters.get(key, ()):
+                family.add_metric([worker.name, task, what], count)
+        yield family
+
+
+def _gauge(
+    name: str, help_: str, labels: Sequence[str], values: Sequence[tuple[Sequence[str], float]]
+) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=labels)
+    for of, value in values:
+        family.add_metric(of, value)
+    return family
