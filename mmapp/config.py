@@ -121,6 +121,18 @@ class Settings(BaseSettings):
         20_000_000_000, description="Most bytes that the zip of a batch unpacks to"
     )
 
+    user: str = Field("local", description="Whose jobs are submitted here; users take turns")
+    user_header: str = Field(
+        "",
+        description="Header in which a proxy that checks people names the user, "
+        "e.g. X-Forwarded-User; empty: none",
+    )
+    max_waiting: int = Field(
+        1_000_000, description="Most jobs that wait at a time; 0: no limit", ge=0
+    )
+    max_waiting_per_user: int = Field(
+        250_000, description="Most jobs of one user that wait at a time; 0: no limit", ge=0
+    )
     lease_seconds: float = Field(20.0, description="A silent worker's job is taken over after this")
     stall_seconds: float = Field(
         1800.0, description="A job without progress for so long is stopped with its worker", gt=0

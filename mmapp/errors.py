@@ -103,6 +103,12 @@ class NotPossible(MmappError):
     code = "not_possible"
 
 
+class TooManyWaiting(MmappError):
+    """More jobs would wait than the settings allow, of one user or of all."""
+
+    code = "too_many_waiting"
+
+
 class BrokerDown(MmappError):
     """Redis does not answer. Jobs are kept in the database and are sent when it is back."""
 

@@ -274,6 +274,8 @@ class Job:
     attempts: int
     progress: Progress
     created_at: datetime
+    #: Who takes turns with the others.
+    owner: str = "local"
     started_at: datetime | None = None
     finished_at: datetime | None = None
     #: One line that says what went wrong and what to do; empty unless failed.

@@ -60,7 +60,7 @@ def load_engine(**_: Any) -> None:
 
 @shared_task(name=TASK)  # type: ignore[untyped-decorator]
 def run_job(job_id: str) -> None:
-    """Runs the job, if it is still there to be taken."""
+    """Runs the job whose turn it is: the message says that one waits."""
     if _child is None:
         raise RuntimeError("this process has no engine")
     _child.run(job_id)

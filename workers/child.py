@@ -73,9 +73,10 @@ class Child:
         log.info("ready", worker=info.name, checkpoint=engine.name, device=engine.device)
         return cls(jobs, info, engine, readings)
 
-    def run(self, job_id: str) -> None:
+    def run(self, told_of: str) -> None:
+        """Runs the job whose turn it is; a message only says that one waits."""
         self._calibrate()
-        self._jobs.run(job_id, self._engine, self._info.name)
+        self._jobs.run_next(told_of, self._engine, self._info.name)
         self._file_readings()
 
     def _calibrate(self) -> None:

@@ -58,11 +58,16 @@ def options(
         Path | None,
         typer.Option(help="Folder of all state; default: MMAPP_DATA_DIR or the user's data folder"),
     ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Whose jobs these are, among users who take turns")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit")] = False,
 ) -> None:
     if data_dir is not None:
         # The environment, so that processes started from here use the same folder.
         os.environ["MMAPP_DATA_DIR"] = str(data_dir.expanduser().resolve())
+    if user is not None:
+        os.environ["MMAPP_USER"] = user
     if version:
         sys.stdout.write(f"mmapp {__version__}\n")
         raise typer.Exit

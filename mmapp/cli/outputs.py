@@ -58,6 +58,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "status": job.status,
         "label": job.label,
         "priority": job.priority,
+        "owner": job.owner,
         "attempts": job.attempts,
         "progress": asdict(job.progress),
         "params": dict(job.params),

@@ -28,6 +28,7 @@ class NewJob:
     label: str
     params: Mapping[str, Any]
     run_key: str | None
+    owner: str
     batch_id: str | None = None
     batch_row: int | None = None
 
@@ -211,6 +212,7 @@ def _job(row: Row[Any]) -> Job:
         task=row.task,
         status=Status(row.shown_status),
         priority=row.priority,
+        owner=row.owner,
         label=row.label,
         params=row.params,
         attempts=row.leader_attempt if follows else row.attempt,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from mmapp.db.tables import jobs
 from mmapp.db.transaction import CHUNK, Transaction
@@ -35,33 +34,6 @@ class StoredMessages:
     def take_lost(self, age_s: float, limit: int) -> list[Message]:
         """Takes over the sending of those that were sent longest ago."""
         return self._mark_sent(jobs.c.sent_at <= self._sql.moment(-age_s), limit)
-
-    def take_overtaken(self, slack_s: float, limit: int) -> list[Message]:
-        """Takes over the sending of those that others, sent later, have overtaken.
-
-        The broker keeps the order, so their messages are lost, however many wait there.
-        """
-        overtaken: ColumnElement[bool] = false()
-        for priority in Priority:
-            last = self._last_served(priority)
-            if last is not None:
-                before = last - timedelta(seconds=slack_s)
-                overtaken |= and_(jobs.c.priority == priority, jobs.c.sent_at < before)
-        return self._mark_sent(overtaken, limit)
-
-    def _last_served(self, priority: Priority) -> datetime | None:
-        """Jobs of this priority that were sent before this moment have all been handed out."""
-        running = select(func.max(jobs.c.sent_at)).where(
-            jobs.c.status == Status.RUNNING, jobs.c.priority == priority
-        )
-        moments = [self._sql.execute(running).scalar()]
-        if priority is Priority.INTERACTIVE:
-            # A batch's job is handed out only while no person's job waits.
-            idle = select(func.max(jobs.c.started_at)).where(
-                jobs.c.status == Status.RUNNING, jobs.c.priority == Priority.BATCH
-            )
-            moments.append(self._sql.execute(idle).scalar())
-        return max((moment for moment in moments if moment is not None), default=None)
 
     def _is_due(self) -> ColumnElement[bool]:
         """Never sent, and not set aside for a while."""

@@ -19,6 +19,7 @@ from mmapp.db.retention import StoredRetention
 from mmapp.db.reviews import StoredReviews
 from mmapp.db.statistics import StoredStatistics
 from mmapp.db.transaction import Transaction
+from mmapp.db.turns import StoredTurns
 from mmapp.db.workers import StoredWorkers
 
 
@@ -30,6 +31,7 @@ class Repository:
         self.now = transaction.now
         self.documents = StoredDocuments(transaction)
         self.jobs = StoredJobs(transaction)
+        self.turns = StoredTurns(transaction)
         self.attempts = StoredAttempts(transaction)
         self.messages = StoredMessages(transaction)
         self.results = StoredResults(transaction)

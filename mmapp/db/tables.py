@@ -146,6 +146,8 @@ jobs = Table(
     Column("task", _enum(TaskName, "task"), nullable=False),
     Column("status", _enum(Status, "status"), nullable=False),
     Column("priority", _enum(Priority, "priority"), nullable=False),
+    #: Who takes turns with the others.
+    Column("owner", Text, nullable=False, server_default="local"),
     Column("label", Text, nullable=False),
     #: The label in lower case, because SQLite folds the case of ASCII alone.
     Column("label_folded", Text, nullable=False),
@@ -181,6 +183,8 @@ jobs = Table(
     CheckConstraint("status <> 'succeeded' OR result_of IS NOT NULL", name="succeeded_has_result"),
     CheckConstraint("follows IS NULL OR status = 'queued'", name="follower_is_queued"),
     Index("ix_jobs_status_priority", "status", "priority", "id"),
+    Index("ix_jobs_line", "status", "priority", "owner", "queued_at", "id"),
+    Index("ix_jobs_turn", "owner", "priority", "started_at"),
     Index("ix_jobs_run_key", "run_key"),
     Index("ix_jobs_follows", "follows"),
     Index("ix_jobs_result_of", "result_of"),

@@ -55,9 +55,8 @@ class Outbox:
     def send_forgotten(self) -> int:
         """Sends again what the broker seems to have lost; how many.
 
-        Of the jobs that were sent a while ago and not taken, all must still wait in the queue. When
-        it is long enough all the same, because others have come since or some stand in it twice,
-        the order tells: whoever was overtaken is not in it. One message too many does no harm.
+        A message makes a worker take whatever job is next, so it only counts how many there are: as
+        many as jobs that were sent a while ago and not taken. One too many does no harm.
         """
         with self._database.snapshot() as repository:
             sent = repository.messages.count_sent(self._grace_s)
@@ -67,10 +66,8 @@ class Outbox:
             lost = sent - self._broker.depth()
         except BrokerDown:
             return 0
+        if lost <= 0:
+            return 0
         with self._database.transaction() as repository:
-            stored = repository.messages
-            if lost > 0:
-                to_send = stored.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
-            else:
-                to_send = stored.take_overtaken(self._grace_s, SWEEP_LIMIT)
-        return len(to_send) if to_send and self.send(to_send) else 0
+            to_send = repository.messages.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
+        return len(to_send) if self.send(to_send) else 0

@@ -46,8 +46,10 @@ class Recovery:
         """Frees one job, if the process that runs it has ended; whether it did."""
         with self._database.snapshot() as repository:
             held = repository.attempts.held(job_id)
+            if held is None:
+                return False
             dead = [info.name for info in repository.workers.all() if info.process.is_dead]
-        if held is None or held.worker not in dead:
+        if held.worker not in dead:
             return False
         return self._free(held, forgiven=False)
 

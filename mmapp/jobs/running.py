@@ -76,10 +76,17 @@ class Runner:
     def close(self) -> None:
         self._scans.close()
 
+    def run_next(self, told_of: str, engine: Engine, worker: str) -> None:
+        """Runs the job whose turn it is to its end, or none when there is nothing to take."""
+        self._run(self.take_next(told_of, worker), told_of, engine, worker)
+
     def run(self, job_id: str, engine: Engine, worker: str) -> None:
-        """Runs a job to its end, or drops it when there is nothing to take."""
+        """Runs this very job to its end, whoever's turn it is."""
+        self._run(self.take(job_id, worker), job_id, engine, worker)
+
+    def _run(self, attempt: Attempt | None, told_of: str, engine: Engine, worker: str) -> None:
+        job_id = told_of if attempt is None else attempt.job.id
         with structlog.contextvars.bound_contextvars(job_id=job_id, worker=worker):
-            attempt = self.take(job_id, worker)
             if attempt is None:
                 log.info("nothing to take")
                 return
@@ -92,30 +99,43 @@ class Runner:
             finally:
                 self._running = None
 
-    def take(self, job_id: str, worker: str) -> Attempt | None:
-        """The right to run a job; None when it is held, ended or unknown.
+    def take_next(self, told_of: str, worker: str) -> Attempt | None:
+        """The right to run the job whose turn it is; None when none waits.
 
-        Waits, as long as a lease, for a database that restarts: whoever gave up at once would go
-        through the whole queue and take nothing.
+        The message that woke this worker names a job, and says no more than that one waits: which
+        is next stands in the database. If the one that it names is held by a process that has
+        ended, it is freed first. Waits, as long as a lease, for a database that restarts: whoever
+        gave up at once would go through the whole queue and take nothing.
         """
+        return self._patiently(lambda: self._free_and_take_next(told_of, worker))
+
+    def take(self, job_id: str, worker: str) -> Attempt | None:
+        """The right to run this very job; None when it is held, ended or unknown."""
         return self._patiently(lambda: self._take_or_free(job_id, worker))
 
-    def _take_or_free(self, job_id: str, worker: str) -> Attempt | None:
-        attempt = self._take(job_id, worker)
-        if attempt is None and self._recovery.free_if_holder_died(job_id):
-            attempt = self._take(job_id, worker)
-        return attempt
-
-    def _take(self, job_id: str, worker: str) -> Attempt | None:
-        settings = self._settings
+    def _free_and_take_next(self, told_of: str, worker: str) -> Attempt | None:
+        self._recovery.free_if_holder_died(told_of)
         with self._database.transaction() as repository:
-            number = repository.attempts.take(
-                job_id, worker, settings.lease_seconds, settings.max_attempts
-            )
-            if number is None:
-                return None
-            job = found(repository.jobs.find(job_id), "job", job_id)
-            return Attempt(job, number, worker, repository.jobs.queued_s(job_id))
+            # None waits: then the job of the message, if its lease has run out.
+            return self._take(repository, repository.turns.next() or told_of, worker)
+
+    def _take_or_free(self, job_id: str, worker: str) -> Attempt | None:
+        for _ in range(2):
+            with self._database.transaction() as repository:
+                attempt = self._take(repository, job_id, worker)
+            if attempt is not None or not self._recovery.free_if_holder_died(job_id):
+                return attempt
+        return None
+
+    def _take(self, repository: Repository, job_id: str, worker: str) -> Attempt | None:
+        settings = self._settings
+        number = repository.attempts.take(
+            job_id, worker, settings.lease_seconds, settings.max_attempts
+        )
+        if number is None:
+            return None
+        job = found(repository.jobs.find(job_id), "job", job_id)
+        return Attempt(job, number, worker, repository.jobs.queued_s(job_id))
 
     def _outcome(self, attempt: Attempt, engine: Engine) -> NewResult | MmappError:
         """What came of the work: a result, or why there is none."""

@@ -1,7 +1,7 @@
 """Submitting: a job or a batch is checked, placed in one transaction, and sent after the commit.
 
 The same work is not done twice: a stored result answers at once, and a run in flight answers all
-who ask meanwhile. Called by the verbs; refuses what `checks` refuses.
+who ask meanwhile. Called by the verbs; refuses what `checks` and `crowd` refuse.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from mmapp.db import Database
 from mmapp.db.batches import StoredRow
 from mmapp.db.jobs import NewJob
 from mmapp.db.repository import Repository
-from mmapp.errors import CheckpointProblem, MmappError, NotPossible
+from mmapp.errors import BadInput, CheckpointProblem, MmappError, NotPossible
 from mmapp.ids import new_id
 from mmapp.jobs.checks import check_checkpoint, check_params
+from mmapp.jobs.crowd import refuse_crowd, room
 from mmapp.jobs.found import found
 from mmapp.jobs.outbox import Outbox
 from mmapp.types import Job, Listing, Message, Params, Priority, Status, TaskName
 
 #: Rows of a batch in one transaction.
 BATCH_CHUNK = 100
+
+#: Characters of a user's name.
+LONGEST_OWNER = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,16 @@ class Submitter:
         self._database = database
         self._outbox = outbox
 
-    def submit(self, task: TaskName, params: Params, priority: Priority, label: str) -> Job:
+    def submit(
+        self, task: TaskName, params: Params, priority: Priority, label: str, owner: str
+    ) -> Job:
         checkpoint = _checkpoint(self._settings)
+        owner = self._owner(owner)
         with self._database.transaction() as repository:
-            new = self._new_job(repository, task, params, checkpoint, priority, label)
+            new = self._new_job(repository, task, params, checkpoint, priority, label, owner)
             has_to_be_sent = _place(repository, new)
+            if has_to_be_sent:
+                refuse_crowd(repository, owner, self._settings)
             job = found(repository.jobs.find(new.id), "job", new.id)
         if has_to_be_sent:
             self._outbox.send([Message(job.id, priority)])
@@ -79,14 +88,17 @@ class Submitter:
             if run_key is not None:
                 repository.jobs.lock_run_key(run_key)
             has_to_be_sent = repository.jobs.replace(job.id, run_key)
+            if has_to_be_sent:
+                refuse_crowd(repository, job.owner, self._settings)
             placed = found(repository.jobs.find(job.id), "job", job.id)
         if has_to_be_sent:
             self._outbox.send([Message(job.id, job.priority)])
         return placed
 
-    def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow]) -> str:
+    def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow], owner: str) -> str:
         """Many jobs, read from `rows` as they come; the batch's id."""
         batch_id = new_id()
+        owner = self._owner(owner)
         checkpoint = _checkpoint(self._settings)
         with self._database.transaction() as repository:
             repository.batches.add(batch_id, records.plain(name), task)
@@ -94,7 +106,7 @@ class Submitter:
         is_up = True
         while chunk := list(islice(numbered, BATCH_CHUNK)):
             with self._database.transaction() as repository:
-                to_send = self._place_rows(repository, batch_id, task, chunk, checkpoint)
+                to_send = self._place_rows(repository, batch_id, task, chunk, checkpoint, owner)
                 if not is_up:
                     # No second wait for a broker that is down: the sweeper sends these.
                     repository.messages.mark_unsent([message.job_id for message in to_send])
@@ -108,15 +120,19 @@ class Submitter:
         task: TaskName,
         rows: Sequence[tuple[int, BatchRow]],
         checkpoint: Checkpoint | None,
+        owner: str,
     ) -> list[Message]:
         stored: list[StoredRow] = []
         to_send: list[Message] = []
+        left = room(repository, owner, self._settings)
         for number, row in rows:
             job_id, error = None, row.error
             if row.params is not None and not error:
                 try:
+                    if len(to_send) >= left.jobs:
+                        raise left.refusal
                     new = self._new_job(
-                        repository, task, row.params, checkpoint, Priority.BATCH, ""
+                        repository, task, row.params, checkpoint, Priority.BATCH, "", owner
                     )
                 except MmappError as problem:
                     error = str(problem)
@@ -139,6 +155,7 @@ class Submitter:
         checkpoint: Checkpoint | None,
         priority: Priority,
         label: str,
+        owner: str,
     ) -> NewJob:
         check_checkpoint(task, params, checkpoint)
         if isinstance(params, Listing) and params.threshold is None:
@@ -152,7 +169,15 @@ class Submitter:
             label=records.plain(label or title),
             params=stored,
             run_key=_run_key(task, stored, checkpoint, self._settings.recognition),
+            owner=owner,
         )
+
+    def _owner(self, told: str) -> str:
+        """Whose job it is, by a name that lists can show."""
+        name = " ".join(records.plain(told).split()) or self._settings.user
+        if len(name) > LONGEST_OWNER:
+            raise BadInput(f"A user's name has at most {LONGEST_OWNER} characters")
+        return name
 
 
 def _place(repository: Repository, new: NewJob) -> bool:

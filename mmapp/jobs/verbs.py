@@ -125,13 +125,20 @@ class Jobs:
         *,
         priority: Priority = Priority.INTERACTIVE,
         label: str = "",
+        owner: str = "",
     ) -> Job:
-        """A new job: answered at once, or by the run of the same work in flight, or by a worker."""
-        return self._submitter.submit(task, params, priority, label)
+        """A new job: answered at once, or by the run of the same work in flight, or by a worker.
 
-    def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow]) -> Batch:
+        `owner` takes turns with others, and is that of the settings when empty. Raises
+        `TooManyWaiting`.
+        """
+        return self._submitter.submit(task, params, priority, label, owner)
+
+    def submit_batch(
+        self, name: str, task: TaskName, rows: Iterable[BatchRow], *, owner: str = ""
+    ) -> Batch:
         """Many jobs, read from `rows` as they come; a bad row is kept with its error."""
-        return self.batch(self._submitter.submit_batch(name, task, rows))
+        return self.batch(self._submitter.submit_batch(name, task, rows, owner))
 
     def can_write(self) -> bool:
         """Whether the checkpoint writes text of its own, as abstractive summaries need it."""
@@ -285,12 +292,20 @@ class Jobs:
     # --- workers ---------------------------------------------------------------------------------
 
     def take(self, job_id: str, worker: str) -> Attempt | None:
-        """The right to run a job; None when it is held, ended or unknown."""
+        """The right to run this very job; None when it is held, ended or unknown."""
         return self._runner.take(job_id, worker)
 
+    def take_next(self, told_of: str, worker: str) -> Attempt | None:
+        """The right to run the job whose turn it is, for a worker that a message woke."""
+        return self._runner.take_next(told_of, worker)
+
     def run(self, job_id: str, engine: Engine, worker: str) -> None:
-        """Runs a job to its end, or drops it when there is nothing to take."""
+        """Runs this very job to its end, or drops it when there is nothing to take."""
         self._runner.run(job_id, engine, worker)
+
+    def run_next(self, told_of: str, engine: Engine, worker: str) -> None:
+        """Runs the job whose turn it is to its end, for a worker that a message woke."""
+        self._runner.run_next(told_of, engine, worker)
 
     def renew(self, attempt: Attempt, progress: Progress) -> None:
         """Stores progress; raises `JobCancelled` or `LeaseLost` when the work has to stop."""

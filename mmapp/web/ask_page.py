@@ -126,7 +126,7 @@ def submit(
     before = [site.jobs.document(sha256) for sha256 in chosen]
     documents = {document.sha256: document for document in (*before, *uploaded.documents)}
     uploaded.documents = list(documents.values())
-    jobs = [site.jobs.submit(*_task(sha256, asked)) for sha256 in documents]
+    jobs = [site.jobs.submit(*_task(sha256, asked), owner=site.owner) for sha256 in documents]
     return jobs, uploaded
 
 
@@ -202,4 +202,4 @@ def try_samples(site: Site) -> None:
     for sample in samples.load().versions:
         document = site.jobs.add_document(sample.new.name, sample.new.read_bytes())
         params = ExtractParams(document.sha256)
-        site.jobs.submit(TaskName.EXTRACT, params, label=sample.title)
+        site.jobs.submit(TaskName.EXTRACT, params, label=sample.title, owner=site.owner)

@@ -180,7 +180,7 @@ def start_batch(site: Site, files: list[Path], task: TaskName, told: str = "") -
         columns = parse_map([told] if told.strip() else [], task)
         read_columns(tables[0], task, site.jobs.settings, told=columns, files=others)
         rows = read_batch(tables[0], task, site.jobs, told=columns, files=others)
-        return site.jobs.submit_batch(tables[0].name, task, rows)
+        return site.jobs.submit_batch(tables[0].name, task, rows, owner=site.owner)
     finally:
         for file in files:
             delete_upload(str(file))
@@ -189,4 +189,4 @@ def start_batch(site: Site, files: list[Path], task: TaskName, told: str = "") -
 def try_sample(site: Site) -> Batch:
     table = samples.load().batch
     rows = read_batch(table, TaskName.CHECK_LISTING, site.jobs)
-    return site.jobs.submit_batch(table.name, TaskName.CHECK_LISTING, rows)
+    return site.jobs.submit_batch(table.name, TaskName.CHECK_LISTING, rows, owner=site.owner)

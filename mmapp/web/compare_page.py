@@ -63,7 +63,7 @@ def start(site: Site, old: str, new: str, password: str) -> tuple[Job | None, Up
     before, after = uploaded.documents
     params = CompareParams(before.sha256, after.sha256)
     label = f"{before.name} → {after.name}"
-    return site.jobs.submit(TaskName.COMPARE, params, label=label), uploaded
+    return site.jobs.submit(TaskName.COMPARE, params, label=label, owner=site.owner), uploaded
 
 
 def show_job(site: Site, job: Job) -> str:
@@ -100,4 +100,4 @@ def try_samples(site: Site) -> None:
             for path in (sample.old, sample.new)
         )
         params = CompareParams(old.sha256, new.sha256)
-        site.jobs.submit(TaskName.COMPARE, params, label=sample.title)
+        site.jobs.submit(TaskName.COMPARE, params, label=sample.title, owner=site.owner)

@@ -147,7 +147,9 @@ def add_files(site: Site, paths: Sequence[str], password: str, wanted: Summarize
         try:
             document = site.jobs.add_document(name, data, password=password or None)
             params = replace(wanted, document=document.sha256)
-            added.jobs.append(site.jobs.submit(TaskName.SUMMARIZE, params, label=name))
+            added.jobs.append(
+                site.jobs.submit(TaskName.SUMMARIZE, params, label=name, owner=site.owner)
+            )
         except MmappError as problem:
             added.refused.append((name, file_problem(say, problem)))
             if isinstance(problem, (EncryptedFile, WrongPassword)):
@@ -161,4 +163,4 @@ def try_samples(site: Site) -> None:
     for sample in samples.load().documents:
         document = site.jobs.add_document(sample.path.name, sample.path.read_bytes())
         params = SummarizeParams(document.sha256, DEFAULT_SENTENCES)
-        site.jobs.submit(TaskName.SUMMARIZE, params, label=sample.title)
+        site.jobs.submit(TaskName.SUMMARIZE, params, label=sample.title, owner=site.owner)

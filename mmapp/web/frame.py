@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from mmapp import __version__
 from mmapp.config import Settings
@@ -53,6 +54,13 @@ class Site:
     @property
     def language(self) -> Language:
         return self.say.language
+
+    @property
+    def owner(self) -> str:
+        """The user whom the proxy in front names for the present request; empty where none does."""
+        request = LocalContext.request.get(None)
+        header = self.settings.user_header
+        return str(request.headers.get(header, "")) if request and header else ""
 
 
 def html(value: str = "", *, elem_id: str | None = None, classes: Sequence[str] = ()) -> gr.HTML:

@@ -83,7 +83,7 @@ def build(demo: gr.Blocks, site: Site) -> None:
         kept: str | None, heading: str, words: str, lines: str, limit: float, proposing: bool
     ) -> list[Any]:
         listing = read_listing(site, (kept or "").split(), heading, words, lines, limit, proposing)
-        job = site.jobs.submit(TaskName.CHECK_LISTING, listing)
+        job = site.jobs.submit(TaskName.CHECK_LISTING, listing, owner=site.owner)
         return [*view.look(job.id), job.id, ""]
 
     files.upload(add, [files, photos], pictures, concurrency_limit=4, api_visibility="private")
@@ -183,4 +183,4 @@ def try_samples(site: Site) -> None:
             site.jobs.add_document(photo.name, photo.read_bytes()).sha256 for photo in sample.photos
         ]
         listing = Listing(tuple(photos), sample.title, sample.description, sample.attributes)
-        site.jobs.submit(TaskName.CHECK_LISTING, listing)
+        site.jobs.submit(TaskName.CHECK_LISTING, listing, owner=site.owner)

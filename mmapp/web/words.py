@@ -394,6 +394,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "error_file_too_large": ("{message}", "文件太大。（{message}）"),
     "error_parse_timeout": ("{message}", "读取时间过长，已中止。（{message}）"),
     "error_parse_crash": ("{message}", "读取时进程崩溃，其他任务不受影响。（{message}）"),
+    "error_too_many_waiting": ("{message}", "等待的任务太多，请稍后再提交。（{message}）"),
     "error_no_text": ("{message}", "文件中没有可读的文字。（{message}）"),
     # batch
     "batch_lead": (
