@@ -1,6 +1,6 @@
 """Whose a job is, and the indexes by which owners take turns
 
-Revision 0010. Jobs stored before are those of the one local user.
+Revision 0011. Jobs stored before are those of the one local user.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
