@@ -324,7 +324,7 @@ def hidden(inputs: DocumentInput) -> dict[str, Any]:
     """
     found = [(page.number, one) for page in inputs.pages for one in page.hidden]
     return {
-        "words": sum(word_count(one.text) for _, one in found),
+        "words": round(sum(word_count(one.text) for _, one in found)),
         "pages": sorted({number for number, _ in found}),
         "texts": [
             {
