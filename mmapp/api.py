@@ -190,8 +190,11 @@ def _downloads(jobs: Jobs) -> APIRouter:
     @router.get("/batches/{batch_id}/results.csv")
     def batch_results(batch_id: str) -> Response:
         batch = jobs.batch(batch_id)
-        rows = jobs.batch_rows(batch_id)
-        return _csv(f"batch-{batch.id}.csv", lambda out: write_results(rows, batch.task, out))
+        rows, is_reviewed = jobs.batch_rows(batch_id), jobs.is_reviewed(batch_id)
+        return _csv(
+            f"batch-{batch.id}.csv",
+            lambda out: write_results(rows, batch.task, out, is_reviewed=is_reviewed),
+        )
 
     @router.get("/batches/{batch_id}/report.html")
     def report_of_batch(batch_id: str) -> Response:

@@ -23,6 +23,7 @@ from model import kernels
 from model.cache import Cache
 from model.moe import MoE
 from model.pages import Segment
+from model.placement import PlacedExperts
 from model.quantized.layers import QuantizedWeight
 from model.rope import frequencies
 from model.transformer import Block, Transformer
@@ -183,6 +184,8 @@ def parts_of(block: nn.Module) -> dict[str, Part] | None:
     ]  # fmt: skip
     found = {name: part_of(module) for name, module in zip(NAMES, modules, strict=True)}
     if isinstance(forward, MoE):
+        if isinstance(forward.experts, PlacedExperts):
+            return None
         found["router"] = part_of(forward.router)
         found["experts_gate_up"] = part_of(forward.experts.gate_up)
         found["experts_down"] = part_of(forward.experts.down)

@@ -19,24 +19,27 @@ from mmapp.types import TaskName
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def write_results(rows: Iterable[BatchRowResult], task: TaskName, out: TextIO) -> None:
-    """One line of CSV for each row: its columns, then `RESULTS[task]`.
+def write_results(
+    rows: Iterable[BatchRowResult], task: TaskName, out: TextIO, *, is_reviewed: bool = False
+) -> None:
+    """One line of CSV for each row: its columns, then what came out.
 
     `refuted` is the refuted claims' words, joined by "; "; `claims` and `summary` are JSON as in
     `--json`; `pages` is how many the document has. Cells that a spreadsheet would run begin with an
-    apostrophe. What people said of a verdict (`mmapp.reviews`) stands behind it.
+    apostrophe. With `is_reviewed`, what people said of verdicts (`mmapp.reviews`) stands at the end.
     `out` should be opened with `newline=""`.
     """
     writer = csv.writer(out, lineterminator="\n")
+    made = [name for name in RESULTS[task] if is_reviewed or name not in reviews.COLUMNS]
     columns: list[str] | None = None
     for row in rows:
         if columns is None:
             columns = [name for name in row.cells if name.casefold() not in RESULTS[task]]
-            writer.writerow(map(harmless, [*columns, *RESULTS[task]]))
+            writer.writerow(map(harmless, [*columns, *made]))
         cells = [row.cells.get(name, "") for name in columns]
-        writer.writerow(map(harmless, [*cells, *_outcome(row, task)]))
+        writer.writerow(map(harmless, [*cells, *_outcome(row, task)[: len(made)]]))
     if columns is None:
-        writer.writerow(RESULTS[task])
+        writer.writerow(made)
 
 
 def harmless(cell: str) -> str:

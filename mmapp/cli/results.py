@@ -179,5 +179,5 @@ def _export_batch(jobs: Jobs, batch_id: str, export: Export | None, report: Path
     if report is not None:
         write_batch_report(jobs, batch, report)
     if export is not None:
-        write_rows(jobs.batch_rows(batch_id), batch.task, sys.stdout)
+        write_rows(jobs, batch_id, batch.task, sys.stdout)
     return 0

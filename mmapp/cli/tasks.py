@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -31,7 +31,7 @@ from mmapp.types import (
 )
 
 if TYPE_CHECKING:
-    from mmapp.jobs import BatchRow, BatchRowResult, Jobs
+    from mmapp.jobs import BatchRow, Jobs
 
 JOB_FAILED = 1
 ROWS_FAILED = 3
@@ -266,7 +266,7 @@ def batch(
         if as_json:
             write_json(batch_json(desk, ended, None if out is None else str(out)))
         elif out is None:
-            write_rows(desk.jobs.batch_rows(ended.id), name, sys.stdout)
+            write_rows(desk.jobs, ended.id, name, sys.stdout)
         return tell_batch(ended, out)
 
 
@@ -377,7 +377,7 @@ def open_jobs_of(desk: Desk, batch_id: str) -> list[str]:
 
 def write_batch(desk: Desk, batch_id: str, task: TaskName, out: Path) -> None:
     with whole(out) as file:
-        write_rows(desk.jobs.batch_rows(batch_id), task, file)
+        write_rows(desk.jobs, batch_id, task, file)
 
 
 def write_batch_report(jobs: Jobs, batch: Batch, out: Path) -> None:
@@ -405,10 +405,11 @@ def whole(out: Path) -> Iterator[TextIO]:
             fresh.unlink()
 
 
-def write_rows(rows: Iterable[BatchRowResult], task: TaskName, out: TextIO) -> None:
+def write_rows(jobs: Jobs, batch_id: str, task: TaskName, out: TextIO) -> None:
     from mmapp.batches import write_results
 
-    write_results(rows, task, out)
+    rows, is_reviewed = jobs.batch_rows(batch_id), jobs.is_reviewed(batch_id)
+    write_results(rows, task, out, is_reviewed=is_reviewed)
     out.flush()
 
 

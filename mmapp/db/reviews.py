@@ -39,6 +39,16 @@ class StoredReviews:
         query = select(reviews).order_by(reviews.c.id.desc()).limit(limit).offset(offset)
         return [_review(row) for row in self._sql.execute(query)]
 
+    def has_any(self, batch_id: str) -> bool:
+        """Whether a result of the batch was reviewed."""
+        query = (
+            select(reviews.c.id)
+            .join(jobs, jobs.c.result_of == reviews.c.job_id)
+            .where(jobs.c.batch_id == batch_id)
+            .limit(1)
+        )
+        return self._sql.one(query) is not None
+
     def next(self, batch_id: str | None, limit: int) -> list[str]:
         """Jobs whose listing nobody reviewed as a whole, the least certain result first."""
         doubt = func.abs(results.c.payload["score"].as_float() - 0.5)

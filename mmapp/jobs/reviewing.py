@@ -65,6 +65,11 @@ class Reviewing:
             results = repository.results.by_job(job_ids)
         return [ReviewRow(one, jobs[one.job_id], results[one.job_id][0]) for one in newest]
 
+    def has_any(self, batch_id: str) -> bool:
+        """Whether a result of the batch was reviewed."""
+        with self._database.snapshot() as repository:
+            return repository.reviews.has_any(batch_id)
+
     def next(self, batch_id: str | None, limit: int) -> Sequence[ResultRow]:
         """Listings that nobody reviewed as a whole, the least certain first."""
         with self._database.snapshot() as repository:

@@ -285,6 +285,10 @@ class Jobs:
         """Newest first."""
         return self._reviewing.newest(limit, offset)
 
+    def is_reviewed(self, batch_id: str) -> bool:
+        """Whether somebody reviewed a verdict of the batch."""
+        return self._reviewing.has_any(batch_id)
+
     def to_review(self, batch_id: str | None = None, limit: int = 10) -> Sequence[ResultRow]:
         """Listings that nobody reviewed as a whole, the least certain first."""
         return self._reviewing.next(batch_id, limit)

@@ -27,12 +27,13 @@ def verdict(
 ) -> str:
     """`photos`: the page of each photo of the listing, None where it is gone. `said`: by people."""
     claims = payload["claims"]
-    review = reviewing.whole(say, job.id, payload, said)
-    table = f"{reviewing.reviewer(say)}{_claim_table(say, job.id, claims, said)}"
-    checked = f"{listing_words(say, listing, payload)}{table}" if claims else ""
+    top = checked = ""
+    if claims:  # where words are only proposed, nothing was checked
+        top = headline(say, payload, reviewing.whole(say, job.id, payload, said))
+        table = f"{reviewing.reviewer(say)}{_claim_table(say, job.id, claims, said)}"
+        checked = f"{listing_words(say, listing, payload)}{table}"
     return (
-        f'<article class="job" data-status="succeeded">{job_head(say, job)}'
-        f"{headline(say, payload, review) if claims else ''}"
+        f'<article class="job" data-status="succeeded">{job_head(say, job)}{top}'
         f'<div class="two listing">{_photo_viewer(say, listing, claims, photos)}'
         f"<section>{checked}{_proposal(say, payload)}"
         f"{record_line(say, job.id, record)}</section></div></article>"

@@ -51,7 +51,7 @@ def test_bad_input_is_one_line_and_status_2(
     ("arguments", "said"),
     [
         (["summarize"], "Missing argument 'PATH...'; see `mmapp summarize --help`"),
-        (["ask", "x.pdf"], "Missing argument 'QUESTION'; see `mmapp ask --help`"),
+        (["ask", "x.pdf"], "Missing argument 'PATH...'; see `mmapp ask --help`"),
         (["batch", "x.csv", "--task", "ask"], "--task"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["summarize", "x.pdf", "--sentences", "0"], "--sentences"),

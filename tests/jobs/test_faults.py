@@ -193,7 +193,7 @@ def test_children_that_live_and_do_not_beat_are_told_from_others(jobs: Jobs) -> 
 def test_a_worker_waits_for_a_database_that_restarts_and_takes_its_job_then(
     jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really, asked = jobs._runner._take, 0
+    really, asked = jobs._runner._take_or_free, 0
 
     def away_at_first(job_id: str, worker: str) -> object:
         nonlocal asked
@@ -202,7 +202,7 @@ def test_a_worker_waits_for_a_database_that_restarts_and_takes_its_job_then(
             raise DatabaseNotReady("The database does not answer")
         return really(job_id, worker)
 
-    monkeypatch.setattr(jobs._runner, "_take", away_at_first)
+    monkeypatch.setattr(jobs._runner, "_take_or_free", away_at_first)
     jobs.run(job.id, engine(), "w1")
     assert jobs.get(job.id).status is Status.SUCCEEDED
 

@@ -84,10 +84,12 @@ def test_the_results_of_a_batch_end_with_what_people_say(jobs: Jobs, add_photo: 
     batch = jobs.submit_batch("shirts.csv", TaskName.CHECK_LISTING, rows)
     (job,) = jobs.list(batch_id=batch.id)
     jobs.run(job.id, engine(), "w")
+    assert not jobs.is_reviewed(batch.id)
     jobs.review(job.id, label=Label.REFUTED, note="=1+1", by="Ann")
     jobs.review(job.id, claim=1, label=Label.SUPPORTED, by="Ann")
+    assert jobs.is_reviewed(batch.id)
     out = io.StringIO()
-    write_results(jobs.batch_rows(batch.id), batch.task, out)
+    write_results(jobs.batch_rows(batch.id), batch.task, out, is_reviewed=True)
     head, first, second = out.getvalue().splitlines()
     assert head.endswith("error,reviewed,reviewed_by,review_note,reviewed_claims")
     assert ",inconsistent,Ann,'=1+1," in first

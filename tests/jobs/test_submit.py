@@ -36,6 +36,8 @@ def test_params_come_back_as_they_were_given(jobs: Jobs, add_photo: AddPhoto) ->
         "title": "红色 mug",
         "description": "a\nb",
         "attributes": {"colour": "red", "尺寸": "10 cm"},
+        "threshold": None,
+        "propose": False,
     }
 
 
