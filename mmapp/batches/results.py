@@ -26,7 +26,7 @@ def write_results(
 
     `refuted` is the refuted claims' words, joined by "; "; `claims` and `summary` are JSON as in
     `--json`; `pages` is how many the document has. Cells that a spreadsheet would run begin with an
-    apostrophe. With `is_reviewed`, what people said of verdicts (`mmapp.reviews`) stands at the end.
+    apostrophe. With `is_reviewed` what people said of verdicts (`mmapp.reviews`) is at the end.
     `out` should be opened with `newline=""`.
     """
     writer = csv.writer(out, lineterminator="\n")

@@ -43,7 +43,7 @@ def test_migrations_make_what_the_code_expects_and_take_it_away(empty_url: str) 
 
 
 @pytest.mark.parametrize(
-    ("before", "task"), [("0001", "ask"), ("0005", "extract"), ("0008", "figures")]
+    ("before", "task"), [("0001", "ask"), ("0005", "extract"), ("0009", "figures")]
 )
 def test_a_new_task_comes_and_goes_and_other_jobs_stay(
     empty_url: str, before: str, task: str
