@@ -8,17 +8,13 @@ that one page costs one error. `recognition` says what becomes of the lines. Cal
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from mmapp.documents.companion import Companion
 from mmapp.documents.frames import BadFrame, Channel, ChannelClosed, ChannelTimeout
 from mmapp.errors import OcrFailed
 from mmapp.types import Box
@@ -26,10 +22,8 @@ from mmapp.types import Box
 if TYPE_CHECKING:
     from mmapp.config import Settings
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-#: Seconds to load libraries and models (2.3 s of CPU time on a quiet machine), and to end.
+#: Seconds to load libraries and models (2.3 s of CPU time on a quiet machine).
 START_S = 120.0
-STOP_S = 5.0
 MAX_FRAME = 1 << 28
 
 
@@ -118,35 +112,22 @@ class Ocr:
             self._process = None
 
 
-class _Process:
-    """The running process. It ends when its socket closes, so when this process dies."""
+class _Process(Companion):
+    """The running process."""
 
     def __init__(self, memory: int, threads: int) -> None:
-        self.owner = os.getpid()
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            arguments = [str(theirs.fileno()), str(memory), str(threads)]
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mmapp.documents.ocr_process", *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._said,
-                env={
-                    "PYTHONPATH": str(PACKAGE_ROOT),
-                    "LC_ALL": "C.UTF-8",
-                    "HOME": "/nonexistent",
-                    "OMP_NUM_THREADS": str(threads),
-                },
-                cwd="/",
-                # Ctrl-C in a terminal is for the process that waits, which then closes this one.
-                start_new_session=True,
-            )
+        # It may be deep in a product, and holds nothing that is worth waiting for.
+        super().__init__(
+            "mmapp.documents.ocr_process",
+            memory,
+            threads,
+            environment={"OMP_NUM_THREADS": str(threads)},
+            patience_s=0,
+        )
         try:
             Channel(self._socket, time.monotonic() + START_S, MAX_FRAME).receive_json()
         except (BadFrame, ChannelClosed, ChannelTimeout):
-            last = self._last_words()
+            last = self.last_words()
             self.stop()
             raise OcrFailed(f"text recognition does not start; see `mmapp doctor`. {last}") from (
                 None
@@ -159,21 +140,6 @@ class _Process:
         if answer["kind"] == "failed":
             raise OcrFailed(f"text recognition failed ({answer['reason']})")
         return _written(answer)
-
-    def stop(self) -> None:
-        self._socket.close()
-        self._said.close()
-        if self.owner != os.getpid():
-            return
-        # It may be deep in a product, and holds nothing that is worth waiting for.
-        self._process.kill()
-        self._process.wait(STOP_S)
-
-    def _last_words(self) -> str:
-        """The last line of what it wrote on stderr."""
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").split("\n")
-        return next((line[:300] for line in reversed(lines) if line.strip()), "")
 
 
 def _written(answer: dict[str, Any]) -> Written:

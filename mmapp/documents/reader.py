@@ -13,18 +13,15 @@ import dataclasses
 import hashlib
 import os
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from mmapp import errors
+from mmapp.documents.companion import Companion
 from mmapp.documents.frames import (
     EDGES_PER_POINT,
     FORKED,
@@ -57,7 +54,6 @@ from mmapp.types import (
 if TYPE_CHECKING:
     from mmapp.config import Settings
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 #: Seconds for the parser to load its libraries (0.3 s on a quiet machine), and to end.
 START_S = 60.0
 STOP_S = 5.0
@@ -280,27 +276,13 @@ class Reader:
             self._parser = None
 
 
-class _Parser:
-    """The running parser process. It ends when its socket closes, so when this process dies."""
+class _Parser(Companion):
+    """The running parser process."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
+        super().__init__("mmapp.documents.parser", patience_s=STOP_S)
         self._ready = False
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._control, theirs = socket.socketpair()
-        self._control.settimeout(START_S)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mmapp.documents.parser", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._said,
-                env={"PYTHONPATH": str(PACKAGE_ROOT), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"},
-                cwd="/",
-                # Ctrl-C in a terminal is for the process that waits, which then closes the reader.
-                start_new_session=True,
-            )
+        self._socket.settimeout(START_S)
 
     def fork(self, limits: Limits) -> socket.socket:
         """A socket to a child that waits for a request; raises `ChannelClosed` if there is none."""
@@ -311,7 +293,7 @@ class _Parser:
                     self._expect(READY)
                     self._ready = True
                 order = ORDER.pack(limits.parse_seconds, limits.parse_memory)
-                socket.send_fds(self._control, [order], [theirs.fileno()])
+                socket.send_fds(self._socket, [order], [theirs.fileno()])
             self._expect(FORKED)
         except OSError:
             ours.close()
@@ -319,25 +301,8 @@ class _Parser:
         return ours
 
     def _expect(self, answer: bytes) -> None:
-        if self._control.recv(1) != answer:
+        if self._socket.recv(1) != answer:
             raise ConnectionError
-
-    def last_words(self) -> str:
-        """The last line of what it wrote on stderr."""
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").split("\n")
-        return next((line[:300] for line in reversed(lines) if line.strip()), "")
-
-    def stop(self) -> None:
-        self._control.close()
-        self._said.close()
-        if self.owner != os.getpid():
-            return
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def _page(answer: dict[str, Any], blob: bytes, points: _Points) -> Page:
