@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from mmapp import samples
-from mmapp.errors import BadInput, EncryptedFile, MmappError, WrongPassword
+from mmapp.errors import BadInput
 from mmapp.exports import quoted_sentences
 from mmapp.types import Document, Job, Page, Status, SummarizeParams, TaskName
 from mmapp.web import render
@@ -21,14 +21,12 @@ from mmapp.web.frame import (
     PUSH_JOB,
     Site,
     bottom,
-    delete_upload,
-    file_problem,
     guarded,
     html,
-    read_upload,
     top,
 )
 from mmapp.web.jobview import JobView
+from mmapp.web.uploads import Uploaded, add_documents
 
 DEFAULT_SENTENCES = 3
 MAX_SENTENCES = 12
@@ -39,14 +37,10 @@ MODES = ("grounded", "marked", "dropped")
 
 
 @dataclass(slots=True)
-class Added:
-    """What became of an upload."""
+class Added(Uploaded):
+    """What became of an upload, with the jobs about it."""
 
     jobs: list[Job] = field(default_factory=list)
-    #: (name, problem) of each file that could not be read.
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    #: Paths that only lack the right password: they stay in the form.
-    locked: list[str] = field(default_factory=list)
 
 
 def build(demo: gr.Blocks, site: Site) -> None:
@@ -136,27 +130,16 @@ def wish(sentences: int, percent: float, sections: bool, mode: str) -> Summarize
 
 def add_files(site: Site, paths: Sequence[str], password: str, wanted: SummarizeParams) -> Added:
     """Submits what can be read and tells what can't; one bad file never stops the others."""
-    say, limit = site.say, site.settings.max_upload_files
     if not paths:
-        raise BadInput(say("choose_files"))
-    if len(paths) > limit:
-        raise BadInput(say("too_many_files", count=len(paths), limit=limit))
-    added = Added()
-    for path in paths:
-        name, data = read_upload(path)
-        try:
-            document = site.jobs.add_document(name, data, password=password or None)
-            params = replace(wanted, document=document.sha256)
-            added.jobs.append(
-                site.jobs.submit(TaskName.SUMMARIZE, params, label=name, owner=site.owner)
-            )
-        except MmappError as problem:
-            added.refused.append((name, file_problem(say, problem)))
-            if isinstance(problem, (EncryptedFile, WrongPassword)):
-                added.locked.append(path)
-                continue
-        delete_upload(path)
-    return added
+        raise BadInput(site.say("choose_files"))
+    jobs: list[Job] = []
+
+    def submit(name: str, document: Document) -> None:
+        params = replace(wanted, document=document.sha256)
+        jobs.append(site.jobs.submit(TaskName.SUMMARIZE, params, label=name, owner=site.owner))
+
+    uploaded = add_documents(site, paths, password, submit)
+    return Added(uploaded.documents, uploaded.refused, uploaded.locked, jobs)
 
 
 def try_samples(site: Site) -> None:

@@ -1,11 +1,11 @@
 """Documents out of a form: the files that were just uploaded, and those that were added before.
 
-One file that can't be read never stops the others. Called by the Ask and the Compare page.
+One file that can't be read never stops the others. Called by the pages Documents, Ask and Compare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mmapp.errors import BadInput, EncryptedFile, MmappError, WrongPassword
@@ -37,8 +37,16 @@ class Uploaded:
     locked: list[str] = field(default_factory=list)
 
 
-def add_documents(site: Site, paths: Sequence[str], password: str) -> Uploaded:
-    """Adds what can be read and tells what can't; refuses more files than may be sent at once."""
+def add_documents(
+    site: Site,
+    paths: Sequence[str],
+    password: str,
+    use: Callable[[str, Document], object] | None = None,
+) -> Uploaded:
+    """Adds what can be read and tells what can't; refuses more files than may be sent at once.
+
+    `use` is given the name and the document of each file, and may refuse it too.
+    """
     limit = site.settings.max_upload_files
     if len(paths) > limit:
         raise BadInput(site.say("too_many_files", count=len(paths), limit=limit))
@@ -46,7 +54,10 @@ def add_documents(site: Site, paths: Sequence[str], password: str) -> Uploaded:
     for path in paths:
         name, data = read_upload(path)
         try:
-            uploaded.documents.append(site.jobs.add_document(name, data, password=password or None))
+            document = site.jobs.add_document(name, data, password=password or None)
+            if use is not None:
+                use(name, document)
+            uploaded.documents.append(document)
         except MmappError as problem:
             uploaded.refused.append((name, file_problem(site.say, problem)))
             if isinstance(problem, (EncryptedFile, WrongPassword)):
