@@ -205,12 +205,19 @@ def _pages(side: Mapping[str, Any]) -> str:
 
 def _marked(side: Mapping[str, Any]) -> str:
     """The words with those that differ in bold."""
-    text, pieces, done = side["text"], [], 0
+    return "".join(
+        f"**{_signs(words)}**" if differs else _signs(words) for words, differs in runs(side)
+    )
+
+
+def runs(side: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The words of one side of a change, in order, and whether the other side has others."""
+    text, done = side["text"], 0
     for one in side["differs"]:
-        pieces.append(_signs(text[done : one["start"]]))
-        pieces.append(f"**{_signs(text[one['start'] : one['end']])}**")
+        yield text[done : one["start"]], False
+        yield text[one["start"] : one["end"]], True
         done = one["end"]
-    return "".join([*pieces, _signs(text[done:])])
+    yield text[done:], False
 
 
 def _figures(_job: Job, payload: Mapping[str, Any]) -> Iterator[str]:

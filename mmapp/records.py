@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from mmapp import __version__, calibrations
 from mmapp.types import (
@@ -19,6 +19,7 @@ from mmapp.types import (
     FiguresParams,
     Job,
     Listing,
+    Maker,
     Params,
     Result,
     SummarizeParams,
@@ -31,25 +32,6 @@ HEADLINE = 200
 NOT_FOUND = "not in this document"
 #: Tasks that ask no model: their results depend on no checkpoint and no prompt.
 WITHOUT_MODEL = frozenset({TaskName.COMPARE})
-
-
-class Maker(Protocol):
-    """What a result depends on beside its input: a checkpoint or an engine."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weights_sha256(self) -> str: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def device(self) -> str: ...
-
-    @property
-    def profile(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)

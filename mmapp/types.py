@@ -403,8 +403,8 @@ class Prefix(Protocol):
     def length(self) -> int: ...
 
 
-class Engine(Protocol):
-    """A loaded checkpoint, as tasks see it; `model.Engine` is one."""
+class Maker(Protocol):
+    """What a result depends on beside its input: a checkpoint or an engine."""
 
     @property
     def name(self) -> str: ...
@@ -419,10 +419,14 @@ class Engine(Protocol):
     def device(self) -> str: ...
 
     @property
-    def context_length(self) -> int: ...
+    def profile(self) -> Mapping[str, Any]: ...
+
+
+class Engine(Maker, Protocol):
+    """A loaded checkpoint, as tasks see it; `model.Engine` is one."""
 
     @property
-    def profile(self) -> Mapping[str, Any]: ...
+    def context_length(self) -> int: ...
 
     def count_tokens(self, text: str) -> int: ...
 

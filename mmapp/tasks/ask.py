@@ -28,7 +28,6 @@ checkpoint already when a question is submitted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +37,7 @@ from mmapp.errors import NotPossible
 from mmapp.tasks import prompts
 from mmapp.tasks.coverage import with_map
 from mmapp.tasks.inputs import DocumentInput
+from mmapp.tasks.odds import sigmoid
 from mmapp.tasks.passages import passages
 from mmapp.tasks.reading import (
     Purpose,
@@ -85,7 +85,7 @@ class Calibration:
 
     def probability(self, margin: float, said: float) -> float:
         """That a passage answers."""
-        return _sigmoid(self.certainty * margin + self.share * said + self.bias)
+        return sigmoid(self.certainty * margin + self.share * said + self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,3 @@ def _reading(
     stem = prompts.ask_stem(question)
     questions = [Question(prompts.ask_rest(passage.text), passage.spans[0]) for passage in asked]
     return Reading(engine, inputs, pages, questions, PURPOSE, report, stem=stem)
-
-
-def _sigmoid(log_odds: float) -> float:
-    return (1 + math.tanh(log_odds / 2)) / 2

@@ -32,6 +32,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmapp.tasks.claims import Claim, Kind
+from mmapp.tasks.odds import sigmoid
 from mmapp.types import Label
 
 VerdictName = Literal["consistent", "inconsistent", "uncertain"]
@@ -111,7 +112,7 @@ def judge(log_probabilities: Sequence[float], calibration: Calibration) -> Judge
     unseen = masses[2] / sum(masses)
     log_odds = (yes - no) / calibration.temperature + calibration.bias
     log_odds = max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, log_odds))
-    supported = (1 - unseen) * _sigmoid(log_odds)
+    supported = (1 - unseen) * sigmoid(log_odds)
     refuted = (1 - unseen) - supported
     probability = max(supported, refuted, unseen)
     label = Label.NOT_ENOUGH_INFO
@@ -157,7 +158,7 @@ def consistency(
     visible = 1 - math.prod(j.unseen for j in judged)
     log_odds = mean + calibration.pull * min(0.0, worst)
     log_odds = log_odds / calibration.score_temperature + calibration.score_bias
-    return _sigmoid(visible * log_odds)
+    return sigmoid(visible * log_odds)
 
 
 def verdict(score: float, judged: Sequence[Judgement], rule: Rule) -> VerdictName:
@@ -191,7 +192,3 @@ def _weight(claim: Claim, calibration: Calibration) -> float:
     if claim.names_product:
         return calibration.title_weight
     return calibration.detail_weight if claim.is_detail else 1.0
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

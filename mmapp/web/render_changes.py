@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmapp.exports import runs
 from mmapp.types import Job
 from mmapp.web.render import (
     ShownDocument,
@@ -105,12 +106,10 @@ def _side(say: Words, number: int, told: Mapping[str, Any] | None, side: str, ki
 def _marked(told: Mapping[str, Any], side: str) -> str:
     """The words with those that differ marked as taken away, or as put in."""
     name = "del" if side == "old" else "ins"
-    text, pieces, done = told["text"], [], 0
-    for one in told["differs"]:
-        pieces.append(escape(text[done : one["start"]]))
-        pieces.append(f"<{name}>{escape(text[one['start'] : one['end']])}</{name}>")
-        done = one["end"]
-    return "".join([*pieces, escape(text[done:])])
+    return "".join(
+        f"<{name}>{escape(words)}</{name}>" if differs else escape(words)
+        for words, differs in runs(told)
+    )
 
 
 def _marks(

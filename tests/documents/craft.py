@@ -7,26 +7,10 @@ import zlib
 
 from PIL import Image
 
+from benchmarks.mutants import pdf, stream
+
 CATALOG = b"<</Type/Catalog/Pages 2 0 R>>"
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
-
-
-def pdf(objects: list[bytes]) -> bytes:
-    """A file of these objects, numbered from 1; the first is the catalog."""
-    out = bytearray(b"%PDF-1.7\n")
-    offsets = []
-    for number, body in enumerate(objects, 1):
-        offsets.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    start = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    out += b"trailer\n<</Size %d/Root 1 0 R>>\n" % (len(objects) + 1)
-    return bytes(out + b"startxref\n%d\n%%%%EOF\n" % start)
-
-
-def stream(data: bytes, entries: bytes = b"") -> bytes:
-    return b"<</Length %d%s>>\nstream\n%s\nendstream" % (len(data), entries, data)
 
 
 def written(*contents: bytes, box: str = "0 0 600 800", rotate: int = 0) -> bytes:
