@@ -7,8 +7,10 @@ from mmapp import tasks
 from mmapp.documents.quotes import PageText, page_text
 from mmapp.errors import JobCancelled, NoText, NotPossible
 from mmapp.tasks import prompts
+from mmapp.tasks.ask import Calibration
 from mmapp.tasks.passages import passages
 from mmapp.types import AskParams, MediaType, Page, Progress, SummarizeParams, TaskName
+from model.train.calibration import AnswerCalibration
 from tests.tasks.fakes import FakeEngine, Reports, document, likes, pdf_page, text_page
 
 ENGLISH = """\
@@ -213,6 +215,18 @@ def test_a_document_of_a_few_sentences_answers_as_a_long_one_does(text, asked, o
             )
             payload = ask(engine, document(text_page(1, text + " " + more)), question)
             assert payload["found"] is found
+
+
+def test_answers_are_weighed_in_service_as_they_were_fitted():
+    fitted = AnswerCalibration(
+        8, temperature=2.5, terms=0.4, certainty=0.3, share=2.5, bias=-0.6, threshold=0.4
+    )
+    served = Calibration.of({"calibration": {"ask": fitted.stored()}})
+    assert (served.closest, served.threshold) == (fitted.closest, fitted.threshold)
+    for margin, z, said in ((0.0, 0.0, 0.0), (-3.5, 4.0, 0.25), (60.0, -1.0, 1.0)):
+        assert served.rank(margin, z) == pytest.approx(fitted.rank(margin, z))
+        probability = fitted.probability(margin, said)
+        assert served.probability(margin, said) == pytest.approx(probability)
 
 
 def test_the_first_by_rank_is_taken_where_probabilities_are_all_one_but_for_rounding():
