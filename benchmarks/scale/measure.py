@@ -43,6 +43,8 @@ TABLES = (documents, pages, jobs, results)
 ROW_HEADER = 28
 MANY_ROWS = 400
 
+DAY_S = 86_400.0
+
 #: The worker whose job this process runs.
 WORKER = "worker 1"
 
@@ -56,10 +58,10 @@ class Scope:
     #: Processes that take at the same time.
     takers: tuple[int, ...] = (1, 4, 16)
     #: Jobs that all of them take together.
-    takes: int = 1_600
+    takes: int = 480
     #: Calls of everything else.
-    calls: int = 500
-    sweeps: int = 20
+    calls: int = 300
+    sweeps: int = 10
     #: Jobs that run meanwhile, each with its worker.
     workers: int = 1_000
     owners: int = 20
@@ -79,7 +81,9 @@ class Stored:
 
     #: Of a file as given.
     blob_per_document: float
-    #: By table: rows for each, and bytes of a row with its share of all indexes.
+    #: Of a page's picture.
+    blob_per_picture: float
+    #: By table, with the row's share of all indexes.
     bytes_per_row: dict[str, float]
     pages_per_document: float
     characters_per_page: float
@@ -138,6 +142,8 @@ def _bench(scope: Scope) -> Iterator[Bench]:
             data_dir=folder / "data",
             database_url=url,
             redis_url=redis.url,
+            # Nothing that is taken here is to be given to another.
+            lease_seconds=DAY_S,
             max_waiting=0,
             max_waiting_per_user=0,
             _env_file=None,  # type: ignore[call-arg]
@@ -250,8 +256,14 @@ def _stored(bench: Bench) -> Stored:
         rows = {table.name: _row_bytes(connection, table) for table in TABLES}
         characters = connection.execute(select(func.avg(pages.c.characters))).scalar_one()
     count = len(bench.documents)
+    pictures = [
+        len(bench.jobs.page_image(document.sha256, number))
+        for document in bench.documents
+        for number in range(1, document.page_count + 1)
+    ]
     return Stored(
         blob_per_document=sum(document.size_bytes for document in bench.documents) / count,
+        blob_per_picture=sum(pictures) / len(pictures),
         bytes_per_row=rows,
         pages_per_document=sum(document.page_count for document in bench.documents) / count,
         characters_per_page=float(characters),
