@@ -10,11 +10,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from mmapp.db.tables import jobs, workers
 from mmapp.db.transaction import Transaction
-from mmapp.processes import Process
+from mmapp.processes import Process, machine
 from mmapp.types import Status
 
 
@@ -87,6 +98,16 @@ class StoredWorkers:
         )
 
     def all(self) -> list[WorkerInfo]:
+        return self._told(true())
+
+    def here(self) -> list[WorkerInfo]:
+        """Those of this machine, of which alone this process can tell whether they live."""
+        return self._told(workers.c.machine == machine())
+
+    def find(self, name: str) -> WorkerInfo | None:
+        return next(iter(self._told(workers.c.name == name)), None)
+
+    def _told(self, which: ColumnElement[bool]) -> list[WorkerInfo]:
         query = (
             select(workers, func.min(jobs.c.id).label("job_id"))
             .select_from(
@@ -94,6 +115,7 @@ class StoredWorkers:
                     jobs, and_(jobs.c.worker == workers.c.name, jobs.c.status == Status.RUNNING)
                 )
             )
+            .where(which)
             .group_by(workers.c.name)
             .order_by(workers.c.started_at)
         )
@@ -101,6 +123,10 @@ class StoredWorkers:
 
     def forget(self, names: Sequence[str]) -> None:
         self._sql.execute(delete(workers).where(workers.c.name.in_(names)))
+
+    def forget_silent(self, for_s: float) -> None:
+        """Of any machine, those that were silent for longer."""
+        self._sql.execute(delete(workers).where(workers.c.last_seen < self._sql.moment(-for_s)))
 
 
 def _worker(row: Row[Any]) -> WorkerInfo:

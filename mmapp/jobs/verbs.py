@@ -28,6 +28,7 @@ from mmapp.jobs.reviewing import Reviewing, ReviewRow
 from mmapp.jobs.running import Attempt, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
+from mmapp.jobs.sweeping import Sweeping
 from mmapp.storage import Blobs
 from mmapp.types import (
     Batch,
@@ -62,6 +63,9 @@ class Jobs:
         self._submitter = Submitter(settings, self._database, self._outbox)
         self._reviewing = Reviewing(self._database)
         self._recovery = Recovery(self._database, settings)
+        self._sweeping = Sweeping(
+            self._database, self._recovery, self._outbox, settings.sweep_seconds
+        )
         self._runner = Runner(settings, self._database, self._library, self._outbox, self._recovery)
 
     @classmethod
@@ -335,9 +339,20 @@ class Jobs:
 
     def sweep(self) -> int:
         """Frees what dead workers left and sends what no worker was told of; how many."""
-        freed = self._recovery.free_lost()
-        self._recovery.forget_workers()
-        return freed + self._outbox.send_unsent() + self._outbox.send_forgotten()
+        return self._sweeping.everything()
+
+    def sweep_by_turns(self) -> int:
+        """The same, for one of many who sweep: the jobs of all are looked after by one at a time.
+
+        How many jobs were freed and ids sent by this one.
+        """
+        return self._sweeping.by_turns()
+
+    def children(self, parent_pid: int) -> Sequence[WorkerInfo]:
+        """Workers of this machine that live and have this parent."""
+        with self._database.snapshot() as repository:
+            here = repository.workers.here()
+        return [one for one in here if one.parent_pid == parent_pid and not one.process.is_dead]
 
     def silent_workers(self, parent_pid: int) -> Sequence[WorkerInfo]:
         """Workers of this parent that hang as a whole: they live, and do not beat any more."""

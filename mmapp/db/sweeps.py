@@ -1,0 +1,57 @@
+"""Sweeps: whose turn it is to look after the jobs of all, and what sweeps have found. Called by
+`Repository`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+
+from mmapp.db.tables import sweeps
+from mmapp.db.transaction import Transaction
+
+#: The table's only row.
+ROW = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What all sweeps have found since the database was made."""
+
+    #: Turns that were taken.
+    rounds: int = 0
+    #: Jobs that were taken from lost workers.
+    freed: int = 0
+    #: Ids that were sent again, or late.
+    sent: int = 0
+
+
+class StoredSweeps:
+    """The turns of those who sweep."""
+
+    def __init__(self, sql: Transaction) -> None:
+        self._sql = sql
+
+    def take_turn(self, pause_s: float) -> bool:
+        """True for one of all who ask within a pause."""
+        taken = self._sql.execute(
+            update(sweeps)
+            .where(sweeps.c.swept_at <= self._sql.moment(-pause_s))
+            .values(swept_at=self._sql.moment(), rounds=sweeps.c.rounds + 1)
+        )
+        if taken.rowcount:
+            return True
+        now = self._sql.moment()
+        first = {"id": ROW, "swept_at": now, "rounds": 1, "freed": 0, "sent": 0}
+        return self._sql.insert_once(sweeps, first)
+
+    def count(self, freed: int, sent: int) -> None:
+        """Adds what a sweep has found."""
+        self._sql.execute(
+            update(sweeps).values(freed=sweeps.c.freed + freed, sent=sweeps.c.sent + sent)
+        )
+
+    def total(self) -> Swept:
+        row = self._sql.one(select(sweeps.c.rounds, sweeps.c.freed, sweeps.c.sent))
+        return Swept() if row is None else Swept(*row)
