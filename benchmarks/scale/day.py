@@ -18,6 +18,7 @@ from benchmarks.scale.plan import DAY_S, Assumptions
 from benchmarks.scale.queueing import Arrival, Queue
 
 HOURS, HOUR_S = 24, 3_600.0
+DAY = range(HOURS)
 #: The busiest hour.
 NOON = 13
 #: Spans of time in which the rate is taken for constant.
@@ -26,8 +27,10 @@ STEPS_PER_HOUR = 12
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What was seen in an hour: jobs that started in it, and how long they had waited, in seconds."""
+    """What was seen in one hour of the day."""
 
+    hour: int
+    #: That started in it, having waited for so many seconds.
     jobs: int
     #: The share of the workers' time.
     used: float
@@ -40,18 +43,19 @@ class Hour:
 
 
 def simulate(
-    assumed: Assumptions, seed: int, show: Callable[[int, int], None], hours: int = HOURS
+    assumed: Assumptions, seed: int, show: Callable[[int, int], None], hours: range = DAY
 ) -> list[Hour]:
-    """From midnight on, with no job left from the day before."""
+    """Hour by hour, with no job left from before the first."""
     random = np.random.default_rng(seed)
     queue = Queue(assumed.workers)
     seen = []
-    for number in range(hours):
+    for number in hours:
         queue.serve(_hour(assumed, number, random))
         queue.go_on((number + 1) * HOUR_S)
         waits = queue.turn_page()
         seen.append(
             Hour(
+                hour=number,
                 jobs=sum(map(len, waits.waited_s)),
                 used=waits.busy_s / (assumed.workers * HOUR_S),
                 interactive_p50_s=waits.percentile(0, 0.5),
@@ -61,7 +65,7 @@ def simulate(
                 left=waits.left,
             )
         )
-        show(number + 1, hours)
+        show(len(seen), len(hours))
     return seen
 
 
@@ -95,9 +99,7 @@ def _moments(
     return begin_s + length_s * random.random(random.poisson(mean))
 
 
-def _services(
-    assumed: Assumptions, count: int, random: np.random.Generator
-) -> NDArray[np.float64]:
+def _services(assumed: Assumptions, count: int, random: np.random.Generator) -> NDArray[np.float64]:
     pages = random.lognormal(math.log(assumed.median_pages), assumed.sigma, count)
-    pages = np.clip(np.ceil(pages - 0.5), 1, assumed.most_pages)
+    pages = np.clip(np.round(pages), 1, assumed.most_pages)
     return np.asarray(assumed.overhead_s + pages * assumed.page_s)

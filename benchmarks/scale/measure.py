@@ -13,9 +13,9 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from redis import Redis
 from sqlalchemy import Connection, Table, func, select, text
@@ -36,7 +36,10 @@ from model.progress import Progress as Shown
 from tests.jobs.scenes import engine
 from tests.servers import PostgresServer, RedisServer, fresh_postgresql, postgresql_server
 
-#: Rows of this table and its indexes, in bytes; `pages` and `results` with what is stored aside.
+if TYPE_CHECKING:
+    from mmapp.types import Engine
+
+#: Whose rows a document with a job leaves behind.
 TABLES = (documents, pages, jobs, results)
 
 #: PostgreSQL's header of a row with its line pointer.
@@ -96,9 +99,10 @@ class Measured:
     calls: dict[str, Cost]
     takes: dict[str, Cost]
     stored: Stored
-    #: Messages, not calls: how many a second, Redis' CPU microseconds and bytes of memory for each.
+    #: Messages: how many a second, Redis' CPU microseconds and bytes of memory for each.
     broker: dict[str, float]
-    server: dict[str, str] = field(default_factory=dict)
+    #: Settings of the database's server.
+    server: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ def _bench(scope: Scope) -> Iterator[Bench]:
             redis_url=redis.url,
             # Nothing that is taken here is to be given to another.
             lease_seconds=DAY_S,
+            # One turn is taken before rounds are measured that are none.
+            sweep_seconds=60.0,
             max_waiting=0,
             max_waiting_per_user=0,
             _env_file=None,  # type: ignore[call-arg]
@@ -167,7 +173,7 @@ def _finish_one(bench: Bench) -> tuple[NewResult, str]:
     """A summary of each document; the last one's result, and its job."""
     for document in bench.documents:
         job = bench.jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 5))
-        bench.jobs.run(job.id, engine(), "filler")
+        bench.jobs.run(job.id, cast("Engine", engine()), "filler")
     stored = bench.jobs.result(job.id)
     record = dict(stored.record)
     result = NewResult(
@@ -214,7 +220,7 @@ def _calls(bench: Bench, scope: Scope, result: NewResult) -> dict[str, Cost]:
             taken.append(attempt)
 
     def report(number: int) -> None:
-        jobs.renew(taken[0], Progress("reading", number, scope.calls, "tokens", 0.5, 12.0))
+        jobs.renew(taken[0], Progress("reading", number, scope.calls, "tokens"))
 
     def end(number: int) -> None:
         key = f"{time.time_ns():064x}"
@@ -227,15 +233,17 @@ def _calls(bench: Bench, scope: Scope, result: NewResult) -> dict[str, Cost]:
     calls["heartbeat"] = bench.gauge.repeat(scope.calls, lambda _: jobs.beat(WORKER))
     jobs._runner._running = None
     calls["end"] = bench.gauge.repeat(len(taken), end)
+    jobs.sweep()
     calls["sweep"] = bench.gauge.repeat(scope.sweeps, lambda _: _sweep(jobs))
+    calls["sweep for all"] = bench.gauge.repeat(scope.sweeps, lambda _: jobs.sweep())
     return calls
 
 
 def _sweep(jobs: Jobs) -> None:
-    """All that a worker's parent asks of the database in one round of its sweeper."""
-    jobs.sweep()
+    """All that a worker's parent asks of the database in a round that is not its turn."""
+    jobs.sweep_by_turns()
     jobs.silent_workers(os.getpid())
-    jobs.workers()
+    jobs.children(os.getpid())
 
 
 def _take(bench: Bench, scope: Scope, takers: int) -> Cost:
@@ -307,7 +315,7 @@ def _broker(bench: Bench, count: int) -> dict[str, float]:
 
 
 def _redis_cpu_s(redis: Redis) -> float:
-    used = redis.info("cpu")
+    used: dict[str, float] = redis.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
@@ -315,6 +323,4 @@ def _server(bench: Bench) -> dict[str, str]:
     """What the figures of the database depend on."""
     names = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_connections")
     with bench.gauge.engine.connect() as connection:
-        return {
-            name: str(connection.execute(text(f"SHOW {name}")).scalar_one()) for name in names
-        }
+        return {name: str(connection.execute(text(f"SHOW {name}")).scalar_one()) for name in names}

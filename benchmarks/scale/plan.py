@@ -18,8 +18,9 @@ from mmapp.jobs import progress
 DAY_S = 86_400.0
 YEAR_DAYS = 365
 
-#: Seconds between two heartbeats and two sweeps of a worker (`workers.child`, `MMAPP_SWEEP_SECONDS`).
-BEAT_S, SWEEP_S = 2.0, 5.0
+#: Seconds between two heartbeats of a worker (`workers.child`), between two rounds of its sweeper,
+#: and at least between two rounds for all.
+BEAT_S, SWEEP_S, TURN_S = 2.0, 5.0, 2.5
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,8 @@ class Assumptions:
     broker_cores: float = 1.0
     log_bytes_s: float = 500e6
     blob_bytes_s: float = 25e9 / 8
-    #: Stored for a document: its file and a picture of each page (WebP, 1,100 pixels).
+    #: A document's file; the picture of each of its pages is measured.
     document_bytes: float = 1e6
-    picture_bytes: float = 60e3
     #: Times that a blob is read after it was written.
     blob_reads: float = 2.0
 
@@ -114,22 +114,26 @@ def parts(measured: Measured, assumed: Assumptions, waiting: int) -> list[Part]:
     """All that may be full first, with the costs that were measured with so many jobs waiting."""
     cost = costs(measured.calls, waiting)
     reports = 1 + assumed.service_s / progress.PERIOD_S
-    beats, sweeps = assumed.workers / BEAT_S, assumed.workers / SWEEP_S
-    blob_bytes = assumed.document_bytes + assumed.mean_pages * assumed.picture_bytes
+    always = {
+        "heartbeat": assumed.workers / BEAT_S,
+        "sweep": assumed.workers / SWEEP_S,
+        "sweep for all": 1 / TURN_S,
+    }
+    jobs = {"submit": 1.0, "take": 1.0, "end": 1.0, "progress": reports}
+    pictures = assumed.mean_pages * measured.stored.blob_per_picture
+    blob_bytes = assumed.document_bytes + pictures
     return [
         Part("GPU workers", assumed.service_s, 0.0, assumed.workers),
         Part(
             "database, CPU",
-            sum(cost[name].server_ms for name in ("submit", "take", "end")) / 1000
-            + reports * cost["progress"].server_ms / 1000,
-            (beats * cost["heartbeat"].server_ms + sweeps * cost["sweep"].server_ms) / 1000,
+            sum(count * cost[name].server_ms / 1000 for name, count in jobs.items()),
+            sum(count * cost[name].server_ms / 1000 for name, count in always.items()),
             assumed.database_cores,
         ),
         Part(
             "database, log",
-            sum(cost[name].wal for name in ("submit", "take", "end"))
-            + reports * cost["progress"].wal,
-            beats * cost["heartbeat"].wal + sweeps * cost["sweep"].wal,
+            sum(count * cost[name].wal for name, count in jobs.items()),
+            sum(count * cost[name].wal for name, count in always.items()),
             assumed.log_bytes_s,
         ),
         Part("broker", measured.broker["server us"] / 1e6, 0.0, assumed.broker_cores),
