@@ -286,8 +286,8 @@ def _row_bytes(connection: Connection, table: Table) -> float:
     stored = " + ".join(f'coalesce(pg_column_size("{column.name}"), 0)' for column in table.columns)
     query = f"SELECT count(*), sum({stored}), pg_indexes_size('{table.name}') FROM {table.name}"
     count, values, indexes = connection.execute(text(query)).one()
-    share = indexes / count if count >= MANY_ROWS else 0.0
-    return float(values) / count + ROW_HEADER + share
+    share = float(indexes) / count if count >= MANY_ROWS else 0.0
+    return float(values) / int(count) + ROW_HEADER + share
 
 
 def _broker(bench: Bench, count: int) -> dict[str, float]:

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("rounds", sa.BigInteger(), nullable=False),
         sa.Column("freed", sa.BigInteger(), nullable=False),
         sa.Column("sent", sa.BigInteger(), nullable=False),
+        sa.Column("counters", sa.JSON(), nullable=True),
         sa.CheckConstraint("id = 1", name=op.f("ck_sweeps_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
     )

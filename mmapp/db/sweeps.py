@@ -1,10 +1,13 @@
-"""Sweeps: whose turn it is to look after the jobs of all, and what sweeps have found. Called by
-`Repository`.
+"""Sweeps: whose turn it is to look after the jobs of all, and what has been counted in all.
+
+Called by `Repository`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select, update
 
@@ -51,6 +54,17 @@ class StoredSweeps:
         self._sql.execute(
             update(sweeps).values(freed=sweeps.c.freed + freed, sent=sweeps.c.sent + sent)
         )
+
+    def past(self, *, locked: bool = False) -> Mapping[str, Any]:
+        """What workers had done that were taken off the list, as `remember` was told last.
+
+        `locked`: until the transaction ends, so that nothing is lost of what two add to it.
+        """
+        query = select(sweeps.c.counters)
+        return self._sql.execute(query.with_for_update() if locked else query).scalar() or {}
+
+    def remember(self, counters: Mapping[str, Any]) -> None:
+        self._sql.execute(update(sweeps).values(counters=counters))
 
     def total(self) -> Swept:
         row = self._sql.one(select(sweeps.c.rounds, sweeps.c.freed, sweeps.c.sent))

@@ -278,5 +278,7 @@ sweeps = Table(
     #: Jobs taken from lost workers, and ids sent again or late.
     Column("freed", BigInteger, nullable=False),
     Column("sent", BigInteger, nullable=False),
+    #: What workers had done that are no longer on the list; None: there were none.
+    Column("counters", JSON(none_as_null=True)),
     CheckConstraint("id = 1", name="one_row"),
 )

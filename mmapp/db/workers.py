@@ -121,12 +121,22 @@ class StoredWorkers:
         )
         return [_worker(row) for row in self._sql.execute(query)]
 
-    def forget(self, names: Sequence[str]) -> None:
-        self._sql.execute(delete(workers).where(workers.c.name.in_(names)))
+    def counters(self) -> list[Mapping[str, Any]]:
+        """What each worker on the list has done, also those that have ended since."""
+        told = self._sql.execute(select(workers.c.counters)).scalars()
+        return [counters for counters in told if counters]
 
-    def forget_silent(self, for_s: float) -> None:
-        """Of any machine, those that were silent for longer."""
-        self._sql.execute(delete(workers).where(workers.c.last_seen < self._sql.moment(-for_s)))
+    def forget(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Takes them off the list; what they had done."""
+        return self._remove(workers.c.name.in_(names))
+
+    def forget_silent(self, for_s: float) -> list[Mapping[str, Any]]:
+        """The same with those, of any machine, that were silent for longer."""
+        return self._remove(workers.c.last_seen < self._sql.moment(-for_s))
+
+    def _remove(self, which: ColumnElement[bool]) -> list[Mapping[str, Any]]:
+        removed = self._sql.execute(delete(workers).where(which).returning(workers.c.counters))
+        return [counters for counters in removed.scalars() if counters]
 
 
 def _worker(row: Row[Any]) -> WorkerInfo:

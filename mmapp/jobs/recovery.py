@@ -9,12 +9,15 @@ by whoever stops workers on purpose, and by a worker that is told of a held job.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmapp.config import Settings
 from mmapp.db import Database
 from mmapp.db.attempts import Held
+from mmapp.db.repository import Repository
 from mmapp.db.workers import WorkerInfo
+from mmapp.jobs import tally
 from mmapp.logs import get_logger
 
 #: Seconds that others get to show that they live, after this process was away: some heartbeats.
@@ -74,12 +77,12 @@ class Recovery:
         gone = [worker.name for worker in here if worker.process.is_dead and not worker.error]
         if gone:
             with self._database.transaction() as repository:
-                repository.workers.forget(gone)
+                _remember(repository, repository.workers.forget(gone))
 
     def forget_silent(self) -> None:
         """Takes workers of any machine off the list that were silent for long."""
         with self._database.transaction() as repository:
-            repository.workers.forget_silent(FORGET_WORKER_S)
+            _remember(repository, repository.workers.forget_silent(FORGET_WORKER_S))
 
     def silent_workers(self, parent_pid: int) -> Sequence[WorkerInfo]:
         """Ready workers of this parent that live, and have not shown it for longer than a lease."""
@@ -122,6 +125,12 @@ class Recovery:
         if freed:
             log.warning("worker lost", job_id=job_id, worker=lost.worker, attempt=number)
         return freed
+
+
+def _remember(repository: Repository, gone: Sequence[Mapping[str, Any]]) -> None:
+    """What workers have counted stays, though they are no longer on the list."""
+    if gone:
+        repository.sweeps.remember(tally.total([repository.sweeps.past(locked=True), *gone]))
 
 
 def _worker_died(lost: Held) -> str:

@@ -91,8 +91,7 @@ class Runner:
                 log.info("nothing to take")
                 return
             log.info("taken", task=attempt.job.task, attempt=attempt.number)
-            if attempt.number > 1:
-                self._tally.retried()
+            self._tally.took(attempt.job.priority, attempt.queued_s, is_again=attempt.number > 1)
             self._told, self._running = time.monotonic(), attempt
             try:
                 self._end(attempt, self._outcome(attempt, engine))
