@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     )
     engine_tries: int = Field(5, description="Tries of one request to it before a job fails", ge=1)
     workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
+    worker_events: bool = Field(
+        False, description="Workers tell what they do by Celery's events, for Flower"
+    )
 
     host: str = Field("127.0.0.1", description="Address that the web UI binds to")
     port: int = Field(7860, description="Port of the web UI; taken ports are skipped", ge=0)
