@@ -17,7 +17,7 @@ DECADES = (-1, 2)  # from a tenth to a hundred
 COLOURS = {"transformers": "#3b6fb6", "llama.cpp": "#c2703d", "this machine": "#777777"}
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 320, 60, 44, 16  #: of a plot of lines, and of its margins
-LINE_COLOURS = ("#3a965f", "#3b6fb6", "#c2703d", "#777777", "#8a5fb0")
+LINE_COLOURS = ("#3a965f", "#3b6fb6", "#c2703d", "#777777", "#8a5fb0", "#222222")
 
 
 @dataclass(frozen=True)

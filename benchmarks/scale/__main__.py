@@ -29,9 +29,10 @@ from model.progress import Progress
 
 MILLION = 1e6
 
-#: Loads of the plot, and those for which the busiest hours are simulated, in documents a day.
+#: Loads of the plot in documents a day, and those for which the busiest hours are simulated, as
+#: multiples of the load that is asked for.
 LOADS = [2**n * MILLION for n in range(9)]
-STEPS = (10, 14, 16, 18, 20)
+STEPS = (0.5, 1.0, 1.4, 1.6, 1.8, 2.0)
 
 #: In which the day is busiest.
 BUSY_HOURS = range(11, 15)
@@ -82,7 +83,7 @@ def _figures(
     measured: Measured, assumed: Assumptions, seed: int, *, is_quick: bool
 ) -> dict[str, Any]:
     show = Progress("simulating", "{} of {} hours".format)
-    steps = [assumed.documents_per_day * n / STEPS[0] for n in STEPS]
+    steps = [assumed.documents_per_day * multiple for multiple in STEPS]
     busy = {
         f"{load:.0f}": simulate(
             dataclasses.replace(assumed, documents_per_day=load), seed, show, BUSY_HOURS
