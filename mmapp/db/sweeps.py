@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from mmapp.db.tables import sweeps
 from mmapp.db.transaction import Transaction
@@ -37,10 +37,17 @@ class StoredSweeps:
         self._sql = sql
 
     def take_turn(self, pause_s: float) -> bool:
-        """True for one of all who ask within a pause."""
+        """True for one of all who ask within a pause.
+
+        A last turn that lies ahead is none: the clock was put back.
+        """
+        is_over = or_(
+            sweeps.c.swept_at <= self._sql.moment(-pause_s),
+            sweeps.c.swept_at > self._sql.moment(pause_s),
+        )
         taken = self._sql.execute(
             update(sweeps)
-            .where(sweeps.c.swept_at <= self._sql.moment(-pause_s))
+            .where(is_over)
             .values(swept_at=self._sql.moment(), rounds=sweeps.c.rounds + 1)
         )
         if taken.rowcount:
