@@ -317,13 +317,14 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
 
 
 def int8(folder: Path) -> Path:
-    """The same weights in eight bits, as `python -m model quantize` makes them; made if they are
-    not there yet."""
+    """The same weights in eight bits, as `python -m model quantize --unembedding` makes them, for
+    q8_0 has that matrix in eight bits too; made if they are not there yet."""
     path = folder.with_name(f"{folder.name}-int8")
     if not path.exists():
         partial = path.with_name(path.name + ".partial")
         transformer = load_transformer(folder)
-        quantize(transformer, Precision("8"), None, Progress("quantizing", "{} of {}".format))
+        progress = Progress("quantizing", "{} of {}".format)
+        quantize(transformer, Precision("8"), None, progress, with_unembedding=True)
         save_checkpoint(transformer, partial)
         partial.rename(path)
     return path
@@ -360,9 +361,8 @@ def shares(
                 reached, limit = 2 * turns.value(work) * sum(weights), limits["matrix"]
             elif work.kind == "decode":
                 size = getattr(torch, options.dtype).itemsize
-                sizes = (1 if name in OURS_OF.values() else size, size)
+                read = sum(weights) * (1 if name in OURS_OF.values() else size)
                 told = "GB/s of weights" + name.removeprefix("ours").replace(" ", ", ")
-                read = sum(n * each for n, each in zip(weights, sizes, strict=True))
                 reached, limit = turns.value(work) * read, limits["read"]
             else:
                 continue
@@ -372,8 +372,7 @@ def shares(
 
 
 def used_weights(text: Any) -> tuple[int, int]:
-    """Weights that a text token is multiplied with: of the layers, and of the unembedding, which is
-    not quantized."""
+    """Weights that a text token is multiplied with: of the layers, and of the unembedding."""
     heads = 2 * text.num_attention_heads + 2 * text.num_key_value_heads
     experts = 3 * text.intermediate_size * (1 + text.num_experts_per_tok)
     layer = text.hidden_size * (heads * text.head_dim + experts)
