@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 
 from mmapp.db.tables import jobs, workers
-from mmapp.db.transaction import Transaction
+from mmapp.db.transaction import Transaction, columns
 from mmapp.processes import Process
-from mmapp.types import Status
+from mmapp.types import Capacity, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class WorkerInfo:
     parent_pid: int
     #: What it has done since it started, as `jobs.tally` tells it.
     counters: Mapping[str, Any] = field(default_factory=dict)
+    #: None until its engine is loaded.
+    capacity: Capacity | None = None
 
     @property
     def state(self) -> str:
@@ -75,6 +77,7 @@ class StoredWorkers:
                 error=worker.error,
                 started_at=worker.started_at,
                 last_seen=self._sql.moment(),
+                capacity=None if worker.capacity is None else columns(worker.capacity),
             )
         )
 
@@ -118,4 +121,5 @@ def _worker(row: Row[Any]) -> WorkerInfo:
         process=Process(row.machine, row.pid, row.pid_began),
         parent_pid=row.parent_pid,
         counters=row.counters or {},
+        capacity=Capacity(**row.capacity) if row.capacity else None,
     )

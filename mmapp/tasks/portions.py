@@ -60,7 +60,8 @@ def room_for_text(engine: Engine, question_tokens: int, picture_tokens: int) -> 
         raise CheckpointProblem(
             f"{engine.name} has a context of {engine.context_length:,} tokens; a question takes "
             f"{question_tokens:,} and a page's picture {picture_tokens:,}, which leaves no room "
-            "for a document: use a checkpoint with a longer context"
+            "for a document: use a checkpoint with a longer context, or, where memory cuts it "
+            "(MMAPP_ENGINE_MEMORY_MB), give the worker more"
         )
     step = max(1, engine.context_length // QUESTION_STEPS)
     return max(least, engine.context_length - SPARE_TOKENS - -(-question_tokens // step) * step)

@@ -46,7 +46,7 @@ def test_a_job_runs_to_a_result_with_its_whole_record(jobs: Jobs, job: Job) -> N
     assert set(result.record) == {
         *("job", "documents", "checkpoint", "weights_sha256", "code", "schema_version"),
         *("prompt_sha256", "params", "seed", "dtype", "device", "durations_s", "tokens"),
-        *("attempt", "worker", "calibration"),
+        *("attempt", "worker", "calibration", "estimate"),
     }
     assert result.record["worker"] == "w1"
     assert result.record["durations_s"]["total"] >= 0
