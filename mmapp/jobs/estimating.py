@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mmapp.checkpoints import Checkpoint
@@ -30,6 +31,7 @@ from mmapp.types import (
     AskParams,
     Estimate,
     ExtractParams,
+    Line,
     Listing,
     Page,
     Params,
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 SAMPLE_CHARACTERS = 8_000
 #: Pages among which they are, evenly, where one page has fewer.
 SAMPLE_PAGES = 8
+#: Places of a page from which it is taken, where a page is longer than its share of it.
+SAMPLE_RUNS = 4
 #: Results whose records are looked at, the newest.
 RECORDS = 200
 #: Seconds for which what was measured is believed, so that a batch does not ask for each row.
@@ -224,22 +228,34 @@ def _sampled(counts: Sequence[PageCount]) -> tuple[list[int], float]:
 
 
 def _cut(pages: Sequence[Page]) -> tuple[tuple[Page, ...], float]:
-    """Of each page as many lines as its share of the sample allows, and how many times they make
-    all of these pages."""
+    """Of each page as much as its share of the sample allows, and how many times that makes all of
+    these pages."""
     total = sum(len(line.text) for page in pages for line in page.lines)
     if total <= SAMPLE_CHARACTERS:
         return tuple(pages), 1.0
-    left, kept = 0, []
-    for page in pages:
-        room, lines = SAMPLE_CHARACTERS / len(pages), []
-        for line in page.lines:
-            if room <= 0:
-                break
-            lines.append(line)
-            room -= len(line.text)
-            left += len(line.text)
-        kept.append(dataclasses.replace(page, lines=tuple(lines)))
+    room = SAMPLE_CHARACTERS // len(pages)
+    kept = [dataclasses.replace(page, lines=_spread(page.lines, room)) for page in pages]
+    left = sum(len(line.text) for page in kept for line in page.lines)
     return tuple(kept), total / max(1, left)
+
+
+def _spread(lines: Sequence[Line], room: int) -> tuple[Line, ...]:
+    """Runs of lines from all over a page, of about so many characters together."""
+    kept: list[Line] = []
+    starts = [len(lines) * run // SAMPLE_RUNS for run in range(SAMPLE_RUNS + 1)]
+    for start, end in pairwise(starts):
+        left = room // SAMPLE_RUNS
+        for line in lines[start:end]:
+            if left <= 0:
+                break
+            # A line of a text file may be a whole book.
+            kept.append(line if len(line.text) <= left else _shortened(line, left))
+            left -= len(line.text)
+    return tuple(kept)
+
+
+def _shortened(line: Line, room: int) -> Line:
+    return dataclasses.replace(line, text=line.text[:room], edges=line.edges[: room + 1])
 
 
 def _size(params: Params, given: _Input, checkpoint: Checkpoint, shape: Shape) -> Size | None:
