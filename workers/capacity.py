@@ -11,9 +11,7 @@ Called by `workers.child`.
 
 from __future__ import annotations
 
-import resource
 import time
-from pathlib import Path
 
 import torch
 
@@ -30,7 +28,6 @@ PROBE_TOKENS, WAKE_TOKENS = 256, 16
 #: A context that memory cuts is a multiple of this share of the next smaller power of two, so that
 #: about the same memory cuts documents in the same places.
 STEPS = 8
-STATUS = Path("/proc/self/statm")
 
 
 class Room:
@@ -80,8 +77,6 @@ class Room:
             return self._told_bytes
         devices = [torch.device(name) for name in self._engine.device.split(",")]
         free = sum(free_bytes(device) + _unused_bytes(device) for device in devices)
-        if all(device.type == "cpu" for device in devices):
-            free = min(free, _limit_left())
         return int(USABLE * min(free, 2**62))
 
 
@@ -118,15 +113,6 @@ def _unused_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return 0
     return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-def _limit_left() -> float:
-    """Of the address space that this process may have; without bound where none is set."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY or not STATUS.exists():
-        return float("inf")
-    used = int(STATUS.read_text().split()[0]) * resource.getpagesize()
-    return max(0, limit - used)
 
 
 def _mb(size: int) -> str:

@@ -10,7 +10,6 @@ ready worker can hold.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -164,7 +163,7 @@ class Estimator:
     def _held(self, known: Estimate, size: Size, shape: Shape, measured: Measured) -> Estimate:
         """In how many parts it is read, and what that holds in memory."""
         context = min(measured.contexts, default=shape.context_tokens)
-        parts, again = _parts(size, context)
+        parts, again = _parts(size, known.pages, context)
         dtypes = {worker.dtype for worker in measured.workers} or {self._settings.dtype}
         at_once = min(size.reading, context)
         return dataclasses.replace(
@@ -270,12 +269,12 @@ def _size(params: Params, given: _Input, checkpoint: Checkpoint, shape: Shape) -
     return document_size(sample, params, checkpoint.profile, shape.count)
 
 
-def _parts(size: Size, context: int) -> tuple[int, int]:
+def _parts(size: Size, pages: int, context: int) -> tuple[int, int]:
     """Parts that a document is read in, and tokens that are read again before them."""
-    from mmapp.tasks.portions import LEAD_SHARE, SPARE_TOKENS
+    from mmapp.tasks.portions import LEAD_SHARE, portions_of, room_of
 
-    if size.reading + SPARE_TOKENS <= context or size.least >= size.reading:
+    if size.least >= size.reading:
         return 1, 0
-    room = max(1, context - size.longest - SPARE_TOKENS)
-    parts = math.ceil(size.read / (room * (1 - 2 * LEAD_SHARE)))
-    return parts, round((parts - 1) * 2 * LEAD_SHARE * room)
+    room = max(1, room_of(context, size.longest))
+    parts = portions_of(max(1, pages), size.read, room)
+    return parts, (parts - 1) * 2 * int(LEAD_SHARE * room)

@@ -16,7 +16,7 @@ from typing import Any
 from mmapp.documents.quotes import PageText
 from mmapp.tasks import prompts
 from mmapp.tasks.abstractive import FEWEST_OF_PORTION, most_tokens
-from mmapp.tasks.ask import Calibration, is_trained
+from mmapp.tasks.ask import Calibration, Matched, is_trained, middles
 from mmapp.tasks.claims import take_claims
 from mmapp.tasks.extract import asked_of_model
 from mmapp.tasks.passages import passages
@@ -28,10 +28,11 @@ from mmapp.tasks.sentences import candidates, is_chinese, without_repeats
 from mmapp.tasks.summarize import MOST_SENTENCES, wanted
 from mmapp.types import AskParams, ExtractParams, Listing, Page, SummarizeParams
 from model.framings import framings
+from model.lexical import Lexical
 
-#: Tokens between a question and its answer, as Llama 4 writes turns: the end of the one, and the
-#: role of the other between two marks. They are read with each question.
-TURN_TOKENS = 5
+#: Control tokens of a turn in the chat format of Llama 3 and 4 (`model.prompt`): the end of the one
+#: before, or the beginning of the text, and two around the role.
+TURN_MARKS = 3
 
 #: Tokens of a text.
 Count = Callable[[str], int]
@@ -78,6 +79,7 @@ def document_size(
     own = prompts.document_parts([(page.page.number, page.text) for page in pages])
     picture = int(profile.get("image_tokens", IMAGE_TOKENS)) if profile.get("page_images") else 0
     read = round(sample.times * sum(map(count, own))) + picture * sample.page_count
+    read += _turn("user", count)
     if isinstance(params, SummarizeParams) and params.mode == "abstractive":
         return _written(pages, params, read, sample.times, count)
     asked, longest = _questions(pages, params, profile, sample.times, count)
@@ -98,18 +100,25 @@ def _questions(
     if isinstance(params, SummarizeParams):
         texts = _about_sentences(pages)
         return _counted(texts, times * len(texts), count)
-    offered = [passage.text for passage in passages(pages)]
-    closest = Calibration.of(profile).closest
-    there = times * len(offered)
-    each = there if closest is None else min(there, closest)
+    offered = passages(pages)
+    texts = [passage.text for passage in offered]
+    lexical = Lexical(texts, middles(offered, pages))
+    most = Calibration.of(profile).closest
+    there = round(times * len(offered))
+    each = there if most is None else min(there, most)
+
+    def closest(question: str) -> list[str]:
+        return [texts[place] for place in Matched(question, offered, lexical).closest(most)]
+
     if isinstance(params, AskParams):
         stem = count(prompts.ask_stem(params.question))
-        asked, longest = _counted([prompts.ask_rest(text) for text in offered], each, count)
+        asked, longest = _counted(
+            [prompts.ask_rest(text) for text in closest(params.question)], each, count
+        )
         return stem + asked, stem + longest
-    fields = _fields(pages, params, profile)
     counted = [
-        _counted([prompts.ask_question(question, text) for text in offered], each, count)
-        for question in fields
+        _counted([prompts.ask_question(question, text) for text in closest(question)], each, count)
+        for question in _fields(pages, params, profile)
     ]
     return sum(asked for asked, _ in counted), max((one for _, one in counted), default=0)
 
@@ -133,8 +142,14 @@ def _fields(
 
 def _counted(texts: Sequence[str], asked: float, count: Count) -> tuple[int, int]:
     """Tokens of so many questions like these, and of the longest of these."""
-    tokens = [count(text) + TURN_TOKENS for text in texts]
+    turn = _turn("assistant", count)
+    tokens = [count(text) + turn for text in texts]
     return round(asked * sum(tokens) / max(1, len(tokens))), max(tokens, default=0)
+
+
+def _turn(role: str, count: Count) -> int:
+    """Tokens that open a turn."""
+    return TURN_MARKS + count(role) + count("\n\n")
 
 
 def _written(
@@ -160,14 +175,16 @@ def listing_size(
     rounds, photos = len(framings(profile)), len(listing.photos)
     view = image_tokens + count(prompts.listing_photo(1))
     once, longest = _counted(asked, len(asked), count)
-    size = Size(rounds * photos * view, rounds * once, photos * view, 0, longest)
+    opening = _turn("user", count)
+    reading = photos * view + opening
+    size = Size(rounds * reading, rounds * once, reading, 0, longest)
     if asked and profile.get("regions", True):
         views = (photos if photos > 1 else 0) + WINDOWS**2 * min(photos, len(asked), MOST_PHOTOS)
-        size = _added(size, views * view, views * once, longest)
+        size = _added(size, views * (view + opening), views * once, longest)
     if listing.propose:
         names = [prompts.listing_question(*each) for each in asked_names(profile)]
         once, longest = _counted(names, len(names), count)
-        size = _added(size, rounds * photos * view, rounds * once, longest)
+        size = _added(size, rounds * reading, rounds * once, longest)
     whole = size.reading + size.longest + SPARE_TOKENS
     return Size(size.read, size.asked, whole, whole, size.longest)
 
