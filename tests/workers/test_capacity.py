@@ -35,7 +35,7 @@ from tests.stack.conftest import READY_S
 from workers.capacity import MB, Room, context_that_fits
 from workers.child import Child
 
-#: What a process does that the kernel holds to 60 MB more than it has with its engine: without a
+#: What a process does that the kernel holds to 40 MB more than it has with its engine: without a
 #: bound of its own, then with one. Each time a document that does not fit, then a short one.
 LIMITED = """
 import json, resource, sys
@@ -43,7 +43,7 @@ from pathlib import Path
 from mmapp.config import Settings
 from mmapp.db import migrate
 from mmapp.jobs import Jobs
-from mmapp.types import SummarizeParams, TaskName
+from mmapp.types import AskParams, TaskName
 from tests.workers.test_capacity import long_text, parts
 from workers.child import Child
 
@@ -56,13 +56,13 @@ migrate(settings.sqlalchemy_url)
 bounded = settings.model_copy(update={"engine_memory_mb": 8})
 children = [Child.start(settings), Child.start(bounded)]
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 60 * 10**6, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + 40 * 10**6, resource.RLIM_INFINITY))
 told = []
 with Jobs.open(settings) as jobs:
     for number, child in enumerate(children):
-        for name, sentences in ((f"Long {number}", 50), (f"Short {number}", 1)):
+        for name, sentences in ((f"Long {number}", 35), (f"Short {number}", 1)):
             document = jobs.add_document(name, long_text(name, sentences).encode())
-            job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 1))
+            job = jobs.submit(TaskName.ASK, AskParams(document.sha256, "Who sailed?"))
             child.run(job.id)
             ended = jobs.get(job.id)
             told.append([ended.error, 0 if ended.error else parts(jobs, job.id)])
@@ -76,6 +76,13 @@ def long_text(name: str, sentences: int) -> str:
     return "\n\n".join(f"{name} {number} sailed to {ports}." for number in range(sentences))
 
 
+def asking_checkpoint(folder: Path, **shape: int) -> Path:
+    """It is asked about one passage alone, so that reading is all the work."""
+    tiny_checkpoint(folder, **shape)
+    (folder / "profile.json").write_text('{"calibration": {"ask": {"closest": 1}}}')
+    return folder
+
+
 def parts(jobs: Jobs, job_id: str) -> int:
     """In how many parts the document was read."""
     runs = jobs.result(job_id).payload["coverage"]["map"]
@@ -84,7 +91,7 @@ def parts(jobs: Jobs, job_id: str) -> int:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
+    return asking_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
 
 
 @dataclass(frozen=True)
@@ -176,8 +183,8 @@ def test_a_document_beyond_a_worker_s_memory_is_read_in_parts_and_the_next_job_r
         submitted = []
         for name, sentences in (("Emden", 40), ("Leer", 3)):
             document = jobs.add_document(f"{name}.txt", long_text(name, sentences).encode())
-            params = SummarizeParams(document.sha256, 1)
-            submitted.append(jobs.submit(TaskName.SUMMARIZE, params))
+            params = AskParams(document.sha256, "Who sailed?")
+            submitted.append(jobs.submit(TaskName.ASK, params))
         ended = {job.id: job for job in jobs.watch([job.id for job in submitted])}
         assert [job.error for job in ended.values()] == ["", ""]
         long, short = submitted
@@ -189,8 +196,8 @@ def test_a_document_beyond_a_worker_s_memory_is_read_in_parts_and_the_next_job_r
 def test_a_process_at_its_limit_says_so_and_lives_and_one_with_a_bound_reads_in_parts(
     tmp_path: Path,
 ) -> None:
-    wide = tiny_checkpoint(tmp_path / "wide", kv_heads=8, head_dim=64)
-    command = [sys.executable, "-c", LIMITED, str(tmp_path / "data"), str(wide)]
+    deep = asking_checkpoint(tmp_path / "deep", layers=16, kv_heads=4, head_dim=32)
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "data"), str(deep)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
     (unbounded, _), after_it, (bounded, many), after_that = json.loads(done.stdout.splitlines()[-1])
