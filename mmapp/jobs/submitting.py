@@ -111,6 +111,7 @@ class Submitter:
                 repository.jobs.lock_run_key(run_key)
             has_to_be_sent = repository.jobs.replace(job.id, run_key, estimate)
             if has_to_be_sent:
+                refuse_unfit(job.label, params, estimate)
                 refuse_crowd(repository, job.owner, self._settings)
             placed = found(repository.jobs.find(job.id), "job", job.id)
         if has_to_be_sent:

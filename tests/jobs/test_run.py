@@ -229,6 +229,19 @@ def test_progress_has_the_time_left_at_the_pace_of_its_phase(
     assert jobs.get(job.id).progress.eta_s is None
 
 
+def test_progress_has_the_estimated_time_until_its_own_pace_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    seen: list[Progress] = []
+    report = Reporter(seen.append, 60.0, 3.0, began=100.0)
+    for seconds, done in [(0.0, 0), (0.8, 0), (2.0, 10), (2.6, 0), (5.0, 0)]:
+        clock[0] = 100.0 + seconds
+        report(Progress("reading" if done else "preparing", done, 100, "tokens"))
+    assert [one.eta_s for one in seen] == [3.0, 2.2, 1.0, 0.4, None]
+
+
 def test_a_database_that_is_gone_for_a_moment_costs_an_attempt_and_no_job(
     jobs: Jobs, job: Job
 ) -> None:
