@@ -616,7 +616,8 @@ def estimate_words(estimate: Estimate) -> str:
     if estimate.recognise:
         parts.append(f"text recognition of {_count(estimate.recognise, 'page')}")
     if estimate.tokens is not None:
-        parts.append(_count(estimate.tokens, "token"))
+        known = f" ({estimate.remembered:,} read lately)" if estimate.remembered else ""
+        parts.append(_count(estimate.tokens, "token") + known)
     if estimate.parts is not None and estimate.parts > 1:
         parts.append(f"read in {estimate.parts:,} parts")
     if estimate.memory_bytes is not None:

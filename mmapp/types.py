@@ -289,6 +289,8 @@ class Estimate:
     recognise: int
     #: That the engine reads, asks about and writes; 0: no model is asked.
     tokens: int | None = None
+    #: Of these, those of a document that was read lately, which a worker may remember.
+    remembered: int = 0
     #: That have to be held at once, if nothing is read in parts.
     reading_tokens: int | None = None
     #: The same of the smallest part that can be read.
@@ -299,7 +301,7 @@ class Estimate:
     parts: int | None = None
     #: Keys and values of the largest part, as the engine keeps them.
     memory_bytes: int | None = None
-    #: What its time is reckoned by: so many of `unit`.
+    #: What its time is reckoned by: so many of `unit`; tokens without those remembered.
     work: int = 0
     unit: WorkUnit = "pages"
     #: Seconds from start to end.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -52,6 +52,10 @@ SAMPLE_RUNS = 4
 RECORDS = 200
 #: Seconds for which what was measured is believed, so that a batch does not ask for each row.
 FRESH_S = 1.0
+#: Tasks that read a document, which a worker then keeps if it has so many tokens
+#: (`workers.readings`).
+READ_WHOLE = (TaskName.SUMMARIZE, TaskName.ASK, TaskName.EXTRACT)
+LEAST_KEPT = 1024
 #: A worker that was silent for longer is not counted on.
 RECENT = timedelta(seconds=30)
 
@@ -62,6 +66,8 @@ class Measured:
 
     workers: Sequence[WorkerInfo]
     rates: Rates
+    #: Documents that were read lately, by their hashes.
+    read: frozenset[str]
 
     @property
     def contexts(self) -> list[int]:
@@ -115,7 +121,8 @@ class Estimator:
         speeds = [info.capacity.tokens_per_s or 0.0 for info in ready if info.capacity]
         known = frozenset(info.weights_sha256 for info in ready) | {weights}
         devices = frozenset(info.device for info in ready)
-        return Measured(ready, rates_of(records, known, devices, max(speeds, default=0.0) or None))
+        rates = rates_of(records, known, devices, max(speeds, default=0.0) or None)
+        return Measured(ready, rates, _read_lately(records, known))
 
     def _given(self, params: Params) -> _Input:
         hashes = document_hashes(params)
@@ -158,7 +165,14 @@ class Estimator:
             return dataclasses.replace(known, **_countable(task, given))
         if checkpoint and checkpoint.profile.get("page_images") and not known.pictures:
             known = dataclasses.replace(known, pictures=given.pages)
-        return self._held(known, size, shape, measured)
+        held = self._held(known, size, shape, measured)
+        is_kept = size.read >= LEAST_KEPT and self._keeps_readings()
+        if not is_kept or not measured.read.issuperset(document_hashes(params)):
+            return held
+        return dataclasses.replace(held, remembered=size.read, work=held.work - size.read)
+
+    def _keeps_readings(self) -> bool:
+        return bool(self._settings.prefix_memory_mb or self._settings.prefix_disk_mb)
 
     def _held(self, known: Estimate, size: Size, shape: Shape, measured: Measured) -> Estimate:
         """In how many parts it is read, and what that holds in memory."""
@@ -192,6 +206,18 @@ def refuse_unfit(label: str, params: Params, estimate: Estimate) -> None:
         f"“{label}” needs {least:,} tokens at once, and no worker holds more than"
         f" {most:,}: give {less}, or a worker more memory (MMAPP_ENGINE_MEMORY_MB) or a checkpoint"
         " with a longer context"
+    )
+
+
+def _read_lately(
+    records: Sequence[tuple[TaskName, Mapping[str, Any]]], weights: frozenset[str]
+) -> frozenset[str]:
+    """Documents that were read whole by these weights, by what results tell."""
+    return frozenset(
+        sha256
+        for task, record in records
+        if task in READ_WHOLE and record["weights_sha256"] in weights and record["tokens"]["read"]
+        for sha256 in record["documents"]
     )
 
 

@@ -128,6 +128,9 @@ def run_of(task: TaskName, record: Mapping[str, Any]) -> Run | None:
         estimate = {"unit": "tokens", "work": sum(tokens.values()) - 2 * remembered}
     seconds = durations["total"] - durations.get("recognising", 0.0)
     unit, work = estimate["unit"], estimate["work"]
+    if unit == "tokens":
+        # What was thought to be remembered was read all the same.
+        work += estimate.get("remembered", 0)
     if work <= 0:
         return None
     return Run(task, record["weights_sha256"], record["device"], unit, work, seconds)

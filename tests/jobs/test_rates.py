@@ -90,6 +90,13 @@ def test_other_weights_other_devices_and_remembered_readings_say_nothing() -> No
     assert run_of(ASK, remembered) is None
 
 
+def test_what_was_thought_to_be_remembered_and_was_read_counts_as_read() -> None:
+    read = record(20, 3.0, estimate={"unit": "tokens", "work": 20, "remembered": 80})
+    found = run_of(ASK, read)
+    assert found is not None
+    assert found.work == 100
+
+
 def test_a_record_of_an_older_version_tells_the_tokens_that_it_took() -> None:
     older = record(0, 3.0, tokens={"read": 100, "remembered": 5, "scored": 20})
     del older["estimate"]

@@ -15,6 +15,7 @@ import pytest
 from mmapp.config import REPOSITORY, Settings
 from mmapp.db import migrate
 from mmapp.jobs import Jobs
+from mmapp.jobs.estimating import LEAST_KEPT
 from mmapp.stack import Stack
 from mmapp.types import (
     AskParams,
@@ -34,6 +35,7 @@ from tests.jobs.scenes import photo_bytes
 from tests.stack.conftest import READY_S
 from workers.capacity import MB, Room, context_that_fits
 from workers.child import Child
+from workers.readings import LEAST_TOKENS
 
 #: What a process does that the kernel holds to 40 MB more than it has with its engine: without a
 #: bound of its own, then with one. Each time a document that does not fit, then a short one.
@@ -142,6 +144,23 @@ def test_the_tokens_of_a_short_document_are_told_as_they_are_read(
         job, tokens = nano.done(task, params)
         assert job.estimate is not None
         assert job.estimate.tokens == pytest.approx(tokens["read"] + tokens["scored"], rel=0.03)
+
+
+def test_a_second_question_is_estimated_without_the_reading_that_is_remembered(
+    nano: Nano, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmapp.jobs.estimating.FRESH_S", 0.0)
+    assert LEAST_KEPT == LEAST_TOKENS
+    sha256 = nano.jobs.add_document("two.txt", long_text("Two", 12).encode()).sha256
+    first, read = nano.done(TaskName.ASK, AskParams(sha256, "Who sailed?"))
+    second, remembered = nano.done(TaskName.ASK, AskParams(sha256, "Where to?"))
+    assert first.estimate is not None
+    assert second.estimate is not None
+    assert (first.estimate.remembered, read["remembered"]) == (0, 0)
+    assert second.estimate.remembered == pytest.approx(remembered["remembered"], rel=0.03)
+    assert second.estimate.work == pytest.approx(
+        second.estimate.tokens - second.estimate.remembered  # type: ignore[operator]
+    )
 
 
 def test_a_listing_takes_no_more_than_is_told(nano: Nano) -> None:
