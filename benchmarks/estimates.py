@@ -112,7 +112,10 @@ class Texts:
     def text(self, number: int, characters: int) -> str:
         source = self._sources[number % 3 == 2]
         start = number * 4_111 % len(source)
-        whole = source[start:] + source * (1 + characters // len(source))
+        whole = source[start:]
+        for copy in range(1 + characters // len(source)):
+            # What is said again is said in other words, or it would be no candidate.
+            whole += source.replace("。", f"（{copy}）。").replace(". ", f" ({copy}). ")
         return f"{number}. {whole[:characters]}"
 
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 #: Characters of a document in which tokens and questions are counted; the rest is like them.
 SAMPLE_CHARACTERS = 8_000
+#: The same of a row of a batch, of which there may be many thousands.
+ROW_CHARACTERS = 2_000
 #: Pages among which they are, evenly, where one page has fewer.
 SAMPLE_PAGES = 8
 #: Places of a page from which it is taken, where a page is longer than its share of it.
@@ -95,9 +97,18 @@ class Estimator:
         self._database = database
         self._known: tuple[float, str, Measured] | None = None
 
-    def estimate(self, task: TaskName, params: Params, checkpoint: Checkpoint | None) -> Estimate:
-        """What the job takes, as far as that is known; of documents that are not there, nothing."""
-        given = self._given(params)
+    def estimate(
+        self,
+        task: TaskName,
+        params: Params,
+        checkpoint: Checkpoint | None,
+        characters: int = SAMPLE_CHARACTERS,
+    ) -> Estimate:
+        """What the job takes, as far as that is known; of documents that are not there, nothing.
+
+        `characters`: the sample's.
+        """
+        given = self._given(params, characters)
         measured = self.measured(checkpoint)
         found = self._sized(task, params, given, checkpoint, measured)
         timed = measured.rates.time_of(task, found)
@@ -124,17 +135,17 @@ class Estimator:
         rates = rates_of(records, known, devices, max(speeds, default=0.0) or None)
         return Measured(ready, rates, _read_lately(records, known))
 
-    def _given(self, params: Params) -> _Input:
+    def _given(self, params: Params, characters: int) -> _Input:
         hashes = document_hashes(params)
         with self._database.snapshot() as repository:
             counts = [count for sha in hashes for count in repository.documents.page_counts(sha)]
-            chosen, times = _sampled(counts)
+            chosen, times = _sampled(counts, characters)
             sample: Sequence[Page] = ()
             if isinstance(params, SummarizeParams | AskParams | ExtractParams):
                 sample = repository.documents.pages(params.document, chosen) if chosen else ()
         wanting = sum(page.recognition is Recognition.WANTED for page in counts)
         wanting = 0 if self._settings.ocr == "off" else min(wanting, self._settings.ocr_pages)
-        cut, share = _cut(sample)
+        cut, share = _cut(sample, characters)
         return _Input(
             pages=len(counts),
             characters=sum(page.characters for page in counts),
@@ -234,14 +245,14 @@ def _counts(info: WorkerInfo, now: datetime, weights: str) -> bool:
     return info.ready and lives and weights in ("", info.weights_sha256)
 
 
-def _sampled(counts: Sequence[PageCount]) -> tuple[list[int], float]:
+def _sampled(counts: Sequence[PageCount], most: int) -> tuple[list[int], float]:
     """Numbers of pages that stand for a document, and how many times their characters it has.
 
     All pages where they are short together, else some, evenly.
     """
     written = [page for page in counts if page.characters]
     total = sum(page.characters for page in written)
-    if total > SAMPLE_CHARACTERS and len(written) > SAMPLE_PAGES:
+    if total > most and len(written) > SAMPLE_PAGES:
         written = [written[len(written) * place // SAMPLE_PAGES] for place in range(SAMPLE_PAGES)]
     characters = sum(page.characters for page in written)
     if not characters:
@@ -252,13 +263,13 @@ def _sampled(counts: Sequence[PageCount]) -> tuple[list[int], float]:
     return [page.number for page in written], share * total / characters
 
 
-def _cut(pages: Sequence[Page]) -> tuple[tuple[Page, ...], float]:
+def _cut(pages: Sequence[Page], most: int) -> tuple[tuple[Page, ...], float]:
     """Of each page as much as its share of the sample allows, and how many times that makes all of
     these pages."""
     total = sum(len(line.text) for page in pages for line in page.lines)
-    if total <= SAMPLE_CHARACTERS:
+    if total <= most:
         return tuple(pages), 1.0
-    room = SAMPLE_CHARACTERS // len(pages)
+    room = most // len(pages)
     kept = [dataclasses.replace(page, lines=_spread(page.lines, room)) for page in pages]
     left = sum(len(line.text) for page in kept for line in page.lines)
     return tuple(kept), total / max(1, left)

@@ -23,10 +23,20 @@ from mmapp.errors import BadInput, CheckpointProblem, MmappError, NotPossible
 from mmapp.ids import new_id
 from mmapp.jobs.checks import check_checkpoint, check_params
 from mmapp.jobs.crowd import refuse_crowd, room
-from mmapp.jobs.estimating import Estimator, Measured, refuse_unfit
+from mmapp.jobs.estimating import ROW_CHARACTERS, Estimator, Measured, refuse_unfit
 from mmapp.jobs.found import found
 from mmapp.jobs.outbox import Outbox
-from mmapp.types import Estimate, Job, Listing, Message, Params, Priority, Status, TaskName
+from mmapp.types import (
+    AskParams,
+    Estimate,
+    Job,
+    Listing,
+    Message,
+    Params,
+    Priority,
+    Status,
+    TaskName,
+)
 
 #: Rows of a batch in one transaction.
 BATCH_CHUNK = 100
@@ -126,9 +136,10 @@ class Submitter:
         with self._database.transaction() as repository:
             repository.batches.add(batch_id, records.plain(name), task)
         numbered = enumerate(rows)
+        known: dict[str, Estimate] = {}
         is_up = True
         while chunk := [
-            (number, row, self._estimated(task, row, checkpoint))
+            (number, row, self._estimated(task, row, checkpoint, known))
             for number, row in islice(numbered, BATCH_CHUNK)
         ]:
             with self._database.transaction() as repository:
@@ -210,12 +221,25 @@ class Submitter:
         )
 
     def _estimated(
-        self, task: TaskName, row: BatchRow, checkpoint: Checkpoint | None
+        self,
+        task: TaskName,
+        row: BatchRow,
+        checkpoint: Checkpoint | None,
+        known: dict[str, Estimate],
     ) -> Estimate | None:
-        """Of a row that may become a job; outside of the transaction that places it."""
+        """Of a row that may become a job; outside of the transaction that places it.
+
+        Rows that ask the same document something are estimated once: `known` by its hash.
+        """
         if row.params is None or row.error:
             return None
-        return self._estimator.estimate(task, row.params, checkpoint)
+        key = row.params.document if isinstance(row.params, AskParams) else ""
+        if key in known:
+            return known[key]
+        found = self._estimator.estimate(task, row.params, checkpoint, ROW_CHARACTERS)
+        if key:
+            known[key] = found
+        return found
 
     def _owner(self, told: str) -> str:
         """Whose job it is, by a name that lists can show."""
