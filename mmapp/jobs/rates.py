@@ -3,7 +3,8 @@
 A result's record tells how much work was estimated for its job and how many seconds it took. Of the
 last results of a task a line is fitted, seconds = base + work * slope, by the weighted median of
 the slopes between all pairs (Theil 1950, Sen 1968; weighted by the pairs' distance, Jaeckel 1972),
-which a quarter of strange runs does not move. Too few results of a task: those of all tasks that
+which a quarter of strange runs does not move; the last few tell by how much the machine is faster
+or slower now. Too few results of a task: those of all tasks that
 count tokens. None at all: what a worker read in a second when it was loaded, which knows nothing of
 the rest of a job and is told as such. Nothing measured: no seconds; no constant is made up.
 
@@ -23,6 +24,8 @@ from mmapp.types import Estimate, TaskName, WorkUnit
 #: Results of a task that a line is fitted to, the newest; and the fewest of them.
 MOST_RUNS = 40
 FEWEST_RUNS = 3
+#: The last of them, which tell the present pace.
+LAST_RUNS = 5
 #: A run that remembered more than this share of what it should have read says nothing of reading.
 MOST_REMEMBERED = 0.1
 
@@ -80,11 +83,11 @@ class Rates:
 
     def _worked(self, task: TaskName, unit: WorkUnit, work: int) -> Time | None:
         alike = [run for run in self.runs if run.unit == unit]
-        for some in ([run for run in alike if run.task is task], alike):
-            if len(some) >= FEWEST_RUNS and (some is not alike or unit == "tokens"):
-                return Time(
-                    fit([(run.work, run.seconds) for run in some[:MOST_RUNS]]).at(work), "results"
-                )
+        own = [run for run in alike if run.task is task]
+        others = alike if unit == "tokens" else []
+        for runs in (own, others):
+            if len(runs) >= FEWEST_RUNS:
+                return Time(_at_present_pace(runs[:MOST_RUNS], work), "results")
         if unit == "tokens" and self.tokens_per_s:
             return Time(work / self.tokens_per_s, "worker")
         return None
@@ -134,6 +137,14 @@ def run_of(task: TaskName, record: Mapping[str, Any]) -> Run | None:
     if work <= 0:
         return None
     return Run(task, record["weights_sha256"], record["device"], unit, work, seconds)
+
+
+def _at_present_pace(runs: Sequence[Run], work: float) -> float:
+    """Seconds by the line through runs, the newest first, and by how the last of them differ from
+    it: a machine that others share is faster or slower than it was."""
+    line = fit([(run.work, run.seconds) for run in runs])
+    paces = [run.seconds / told for run in runs[:LAST_RUNS] if (told := line.at(run.work)) > 0]
+    return line.at(work) * median(paces or [1.0])
 
 
 def fit(points: Sequence[tuple[float, float]]) -> Line:

@@ -60,6 +60,13 @@ def test_one_length_of_work_says_how_long_that_length_takes() -> None:
     assert fit([(100.0, 2.0), (100.0, 2.2), (100.0, 2.1)]).at(100) == pytest.approx(2.1)
 
 
+def test_a_machine_that_has_become_slower_is_told_so_after_some_jobs() -> None:
+    before = [record(n * 100, n * 0.2) for n in range(1, 21)]
+    since = [record(n * 100, n * 0.6) for n in (5, 9, 13)]
+    newest_first = [*since, *before]
+    assert known(*newest_first).time_of(ASK, of(1_000)).seconds == pytest.approx(6.0, rel=0.15)
+
+
 def test_a_task_with_few_results_is_reckoned_by_all_and_none_by_the_worker() -> None:
     many = [record(n * 100, n * 0.2) for n in range(1, 8)]
     assert known(*many).time_of(SUMMARIZE, of(1_000)) == (pytest.approx(2.0), "results")
