@@ -32,8 +32,8 @@ class Shape:
 
     text: TextConfig
     tokenizer: Tokenizer
-    #: Of one image, at most; 0: it reads text only, or looks at images beside the text.
-    image_tokens: int
+    #: Of one image, at least and at most; 0: it reads text only, or sees images beside the text.
+    image_tokens: tuple[int, int]
 
     @property
     def context_tokens(self) -> int:
@@ -77,12 +77,13 @@ def _read(folder: Path, _changed: tuple[int, ...]) -> Shape | None:
         tokenizer = Tokenizer.from_folder(folder)
     except (OSError, ValueError, TypeError, KeyError, ConfigError, TokenizerError):
         return None
-    tokens = _image_tokens(folder, config.vision.tokens_per_tile) if config.vision else 0
+    tokens = _image_tokens(folder, config.vision.tokens_per_tile) if config.vision else (0, 0)
     return Shape(config.text, tokenizer, tokens)
 
 
-def _image_tokens(folder: Path, tile: int) -> int:
-    """Of an image that fills the largest grid; `tile` is the tokens of one tile."""
+def _image_tokens(folder: Path, tile: int) -> tuple[int, int]:
+    """Of an image of one tile, and of one that fills the largest grid; `tile` is the tokens of one
+    tile."""
     processor = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
-    tiles = int(processor.get("max_patches", 16))
-    return tile + IMAGE_MARKS + (tiles * (tile + 1) if tiles > 1 else 0)
+    tiles, least = int(processor.get("max_patches", 16)), tile + IMAGE_MARKS
+    return least, least + (tiles * (tile + 1) if tiles > 1 else 0)

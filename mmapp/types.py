@@ -293,7 +293,7 @@ class Estimate:
     remembered: int = 0
     #: That have to be held at once, if nothing is read in parts.
     reading_tokens: int | None = None
-    #: The same of the smallest part that can be read.
+    #: The same of the smallest part that can be read, at least.
     least_tokens: int | None = None
     #: The most that a ready worker holds at once; None: none has told.
     context_tokens: int | None = None

@@ -177,7 +177,7 @@ class Estimator:
         if checkpoint and checkpoint.profile.get("page_images") and not known.pictures:
             known = dataclasses.replace(known, pictures=given.pages)
         held = self._held(known, size, shape, measured)
-        is_kept = size.read >= LEAST_KEPT and self._keeps_readings()
+        is_kept = bool(given.sample) and size.read >= LEAST_KEPT and self._keeps_readings()
         if not is_kept or not measured.read.issuperset(document_hashes(params)):
             return held
         return dataclasses.replace(held, remembered=size.read, work=held.work - size.read)
@@ -188,7 +188,7 @@ class Estimator:
     def _held(self, known: Estimate, size: Size, shape: Shape, measured: Measured) -> Estimate:
         """In how many parts it is read, and what that holds in memory."""
         context = min(measured.contexts, default=shape.context_tokens)
-        parts, again = _parts(size, known.pages, context)
+        parts, again = _parts(size, known.pages, context) if known.characters else (1, 0)
         dtypes = {worker.dtype for worker in measured.workers} or {self._settings.dtype}
         at_once = min(size.reading, context)
         return dataclasses.replace(

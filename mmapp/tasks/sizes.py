@@ -60,7 +60,7 @@ class Size:
     asked: int
     #: Held at once: the document with its longest question.
     reading: int
-    #: The same of the smallest part that can be read.
+    #: The same of the smallest part that can be read, at least.
     least: int
     #: The longest question with its answer.
     longest: int
@@ -167,13 +167,15 @@ def _written(
 
 
 def listing_size(
-    listing: Listing, profile: Mapping[str, Any], image_tokens: int, count: Count
+    listing: Listing, profile: Mapping[str, Any], image_tokens: tuple[int, int], count: Count
 ) -> Size:
-    """Of a listing's photos in all their framings, and of the claims about them."""
+    """Of a listing's photos in all their framings, and of the claims about them; `image_tokens` of
+    one photo, at least and at most."""
     claims = [claim for claim in take_claims(listing)[0] if claim.kind.is_visible]
     asked = [prompts.listing_question(claim.attribute, claim.text) for claim in claims]
     rounds, photos = len(framings(profile)), len(listing.photos)
-    view = image_tokens + count(prompts.listing_photo(1))
+    caption = count(prompts.listing_photo(1))
+    view = image_tokens[1] + caption
     once, longest = _counted(asked, len(asked), count)
     opening = _turn("user", count)
     reading = photos * view + opening
@@ -185,8 +187,8 @@ def listing_size(
         names = [prompts.listing_question(*each) for each in asked_names(profile)]
         once, longest = _counted(names, len(names), count)
         size = _added(size, rounds * reading, rounds * once, longest)
-    whole = size.reading + size.longest + SPARE_TOKENS
-    return Size(size.read, size.asked, whole, whole, size.longest)
+    least = photos * (image_tokens[0] + caption) + opening + size.longest
+    return Size(size.read, size.asked, size.reading + size.longest, least, size.longest)
 
 
 def _added(size: Size, read: int, asked: int, longest: int) -> Size:

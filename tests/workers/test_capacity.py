@@ -173,6 +173,23 @@ def test_a_listing_takes_no_more_than_is_told(nano: Nano) -> None:
     assert sum(tokens.values()) <= (job.estimate.tokens or 0) <= 2 * sum(tokens.values())
 
 
+def test_photos_that_pass_the_context_end_with_a_known_error(nano: Nano) -> None:
+    """Nobody had told what its worker holds when it was submitted."""
+    photos = tuple(
+        nano.jobs.add_document(f"{colour}.png", photo_bytes(colour)).sha256
+        for colour in ("green", "white", "black")
+    )
+    listing = Listing(photos, "Red cup")
+    job = nano.jobs.submit(TaskName.CHECK_LISTING, listing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nano.child._room, "_at_most", 60)
+        nano.child.run(job.id)
+    ended = nano.jobs.get(job.id)
+    assert ended.status is Status.FAILED
+    assert "do not fit the context of 60 tokens" in ended.error
+    assert "give it fewer photos" in ended.error
+
+
 def test_a_job_whose_smallest_part_does_not_fit_now_is_given_back(nano: Nano) -> None:
     document = nano.jobs.add_document("fleet.txt", long_text("Fleet", 4).encode())
     job = nano.jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 1))
