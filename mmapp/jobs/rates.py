@@ -13,8 +13,9 @@ Pure. Called by `estimating` and `outlook`; refuses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -65,7 +66,8 @@ class Line:
 class Rates:
     """What is known of the machines that would do the work."""
 
-    runs: Sequence[Run] = ()
+    #: By task and unit; the task None: of all tasks.
+    lines: Mapping[tuple[TaskName | None, WorkUnit], Line] = field(default_factory=dict)
     #: Median seconds of a page whose pictures' words were recognised; None: none was.
     page_s: float | None = None
     #: Of the fastest worker; None: none told.
@@ -82,41 +84,49 @@ class Rates:
         return Time(round(found.seconds + recognising, 3), found.source)
 
     def _worked(self, task: TaskName, unit: WorkUnit, work: int) -> Time | None:
-        alike = [run for run in self.runs if run.unit == unit]
-        own = [run for run in alike if run.task is task]
-        others = alike if unit == "tokens" else []
-        for runs in (own, others):
-            if len(runs) >= FEWEST_RUNS:
-                return Time(_at_present_pace(runs[:MOST_RUNS], work), "results")
+        line = self.lines.get((task, unit)) or self.lines.get((None, unit))
+        if line is not None:
+            return Time(line.at(work), "results")
         if unit == "tokens" and self.tokens_per_s:
             return Time(work / self.tokens_per_s, "worker")
         return None
 
 
 def rates_of(
-    records: Iterable[tuple[TaskName, Mapping[str, Any]]],
+    records: Sequence[tuple[TaskName, Mapping[str, Any]]],
     weights: frozenset[str],
     devices: frozenset[str],
     tokens_per_s: float | None,
 ) -> Rates:
     """From records, the newest first: of these weights, on these devices (none named: on any)."""
-    records = list(records)
-    runs = [run for task, record in records if (run := run_of(task, record)) is not None]
+    found = (run_of(task, record) for task, record in records)
+    runs = [run for run in found if run is not None and _is_of(run, weights, devices)]
     pages = [
         record["durations_s"]["recognising"] / record["recognised"]
         for _, record in records
         if record.get("recognised")
     ]
-    return Rates(
-        runs=tuple(
-            run
-            for run in runs
-            if not run.weights_sha256
-            or (run.weights_sha256 in weights and (not devices or run.device in devices))
-        ),
-        page_s=median(pages) if pages else None,
-        tokens_per_s=tokens_per_s,
-    )
+    return Rates(_lines(runs), median(pages) if pages else None, tokens_per_s)
+
+
+def _is_of(run: Run, weights: frozenset[str], devices: frozenset[str]) -> bool:
+    """Whether it says something of these machines; what asks no model runs alike on all."""
+    is_there = not devices or run.device in devices
+    return not run.weights_sha256 or (run.weights_sha256 in weights and is_there)
+
+
+def _lines(runs: Sequence[Run]) -> dict[tuple[TaskName | None, WorkUnit], Line]:
+    """Of each task with enough runs; of all tasks in tokens alone, which mean the same in each."""
+    by_kind: dict[tuple[TaskName | None, WorkUnit], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_kind[run.task, run.unit].append(run)
+        if run.unit == "tokens":
+            by_kind[None, run.unit].append(run)
+    return {
+        kind: _at_present_pace(some[:MOST_RUNS])
+        for kind, some in by_kind.items()
+        if len(some) >= FEWEST_RUNS
+    }
 
 
 def run_of(task: TaskName, record: Mapping[str, Any]) -> Run | None:
@@ -139,12 +149,13 @@ def run_of(task: TaskName, record: Mapping[str, Any]) -> Run | None:
     return Run(task, record["weights_sha256"], record["device"], unit, work, seconds)
 
 
-def _at_present_pace(runs: Sequence[Run], work: float) -> float:
-    """Seconds by the line through runs, the newest first, and by how the last of them differ from
+def _at_present_pace(runs: Sequence[Run]) -> Line:
+    """The line through runs, the newest first, moved by as much as the last of them differ from
     it: a machine that others share is faster or slower than it was."""
     line = fit([(run.work, run.seconds) for run in runs])
     paces = [run.seconds / told for run in runs[:LAST_RUNS] if (told := line.at(run.work)) > 0]
-    return line.at(work) * median(paces or [1.0])
+    pace = median(paces or [1.0])
+    return Line(line.base_s * pace, line.slope_s * pace)
 
 
 def fit(points: Sequence[tuple[float, float]]) -> Line:
