@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         description="Memory in which a worker keeps what it has seen in photos, in MB; 0: none",
         ge=0,
     )
+    engine_memory_mb: int = Field(
+        0,
+        description="Memory for what a worker reads at a time (keys and values), in MB; longer "
+        "documents are read in parts; 0: what is free",
+        ge=0,
+    )
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
     engine_url: str = Field(
         "",

@@ -178,6 +178,8 @@ jobs = Table(
     Column("result_of", ForeignKey("jobs.id")),
     Column("batch_id", ForeignKey("batches.id")),
     Column("batch_row", Integer),
+    #: What it was thought to take when it was submitted (`types.Estimate`).
+    Column("estimate", JSON(none_as_null=True)),
     CheckConstraint("attempt >= series_start", name="attempt_in_series"),
     CheckConstraint("status <> 'running' OR lease_until IS NOT NULL", name="running_has_lease"),
     CheckConstraint("status <> 'succeeded' OR result_of IS NOT NULL", name="succeeded_has_result"),
@@ -265,6 +267,8 @@ workers = Table(
     Column("last_seen", UtcDateTime, nullable=False),
     #: What it has done since it started (`jobs.tally`); None: it has not told yet.
     Column("counters", JSON(none_as_null=True)),
+    #: What its engine can hold (`types.Capacity`); None: not loaded yet, or of an older version.
+    Column("capacity", JSON(none_as_null=True)),
 )
 
 #: One row, which all who sweep share: whose turn it is, and what was found in all.

@@ -24,9 +24,9 @@ from sqlalchemy import (
 )
 
 from mmapp.db.tables import jobs, workers
-from mmapp.db.transaction import Transaction
+from mmapp.db.transaction import Transaction, columns
 from mmapp.processes import Process, machine
-from mmapp.types import Status
+from mmapp.types import Capacity, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class WorkerInfo:
     parent_pid: int
     #: What it has done since it started, as `jobs.tally` tells it.
     counters: Mapping[str, Any] = field(default_factory=dict)
+    #: None until its engine is loaded.
+    capacity: Capacity | None = None
 
     @property
     def state(self) -> str:
@@ -86,6 +88,7 @@ class StoredWorkers:
                 error=worker.error,
                 started_at=worker.started_at,
                 last_seen=self._sql.moment(),
+                capacity=None if worker.capacity is None else columns(worker.capacity),
             )
         )
 
@@ -154,4 +157,5 @@ def _worker(row: Row[Any]) -> WorkerInfo:
         process=Process(row.machine, row.pid, row.pid_began),
         parent_pid=row.parent_pid,
         counters=row.counters or {},
+        capacity=Capacity(**row.capacity) if row.capacity else None,
     )

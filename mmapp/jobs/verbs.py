@@ -22,10 +22,11 @@ from mmapp.jobs.found import found
 from mmapp.jobs.library import Library
 from mmapp.jobs.listed import BatchRowResult, ResultRow, filters_of, result_row, row_result
 from mmapp.jobs.outbox import Outbox
+from mmapp.jobs.outlook import outlook, read
 from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.retention import Pruned, Retention
 from mmapp.jobs.reviewing import Reviewing, ReviewRow
-from mmapp.jobs.running import Attempt, Runner
+from mmapp.jobs.running import Admit, Attempt, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.jobs.sweeping import Sweeping
@@ -34,8 +35,10 @@ from mmapp.types import (
     Batch,
     Document,
     Engine,
+    Estimate,
     Job,
     Label,
+    Outlook,
     Page,
     Params,
     Priority,
@@ -144,6 +147,10 @@ class Jobs:
         """Many jobs, read from `rows` as they come; a bad row is kept with its error."""
         return self.batch(self._submitter.submit_batch(name, task, rows, owner))
 
+    def estimate(self, task: TaskName, params: Params) -> Estimate:
+        """What a job would take; raises as `submit` does where it would be refused."""
+        return self._submitter.estimate(task, params)
+
     def can_write(self) -> bool:
         """Whether the checkpoint writes text of its own, as abstractive summaries need it."""
         return self._submitter.can_write()
@@ -166,6 +173,18 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         with self._database.snapshot() as repository:
             return found(repository.jobs.find(job_id), "job", job_id)
+
+    def outlook(self, job_id: str) -> Outlook | None:
+        """When a job that waits will begin and be done; None: it does not wait."""
+        job = self.get(job_id)
+        if job.status is not Status.QUEUED:
+            return None
+        measured = self._submitter.measured()
+        with self._database.snapshot() as repository:
+            leader, ahead = repository.turns.before(job_id)
+            names = [worker.name for worker in measured.workers]
+            queue = read(repository, names, measured.rates)
+        return outlook(queue, leader, ahead)
 
     def list(
         self,
@@ -311,9 +330,14 @@ class Jobs:
         """Runs this very job to its end, or drops it when there is nothing to take."""
         self._runner.run(job_id, engine, worker)
 
-    def run_next(self, told_of: str, engine: Engine, worker: str) -> None:
-        """Runs the job whose turn it is to its end, for a worker that a message woke."""
-        self._runner.run_next(told_of, engine, worker)
+    def run_next(
+        self, told_of: str, engine: Engine, worker: str, admit: Admit | None = None
+    ) -> None:
+        """Runs the job whose turn it is to its end, for a worker that a message woke.
+
+        `admit` makes room for it first, or raises why there is none.
+        """
+        self._runner.run_next(told_of, engine, worker, admit)
 
     def renew(self, attempt: Attempt, progress: Progress) -> None:
         """Stores progress; raises `JobCancelled` or `LeaseLost` when the work has to stop."""
