@@ -229,8 +229,8 @@ def _read_lately(
         for task, record in records
         if task in READ_WHOLE
         and record.get("weights_sha256") in weights
-        and record["tokens"]["read"]
-        for sha256 in record["documents"]
+        and record.get("tokens", {}).get("read")
+        for sha256 in record.get("documents", ())
     )
 
 
