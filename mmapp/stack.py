@@ -28,7 +28,7 @@ from typing import IO, Any
 from pydantic import SecretStr
 
 from mmapp.broker import Broker
-from mmapp.config import REPOSITORY, Settings
+from mmapp.config import ALL_ROLES, REPOSITORY, Settings
 from mmapp.db import HEAD, Database, migrate
 from mmapp.errors import BrokerDown, CheckpointProblem, NotPossible
 from mmapp.jobs import Jobs
@@ -80,6 +80,8 @@ class Stack:
             update={
                 "data_dir": settings.data_dir.expanduser().resolve(),
                 "checkpoint": settings.checkpoint.expanduser().resolve(),
+                # A stack is whole: its workers do all of a job.
+                "roles": ALL_ROLES,
             }
         )
         self._worker_count = settings.workers if workers is None else workers

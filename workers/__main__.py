@@ -1,5 +1,6 @@
-"""`python -m workers`: one worker, with the settings of the environment. Refuses a database that is
-not migrated. Called by `mmapp worker` and by the stack of `mmapp up`.
+"""`python -m workers`: one worker, with the settings of the environment, its roles among them.
+
+Refuses a database that is not migrated. Called by `mmapp worker` and by the stack of `mmapp up`.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from mmapp.broker import QUEUES
 from mmapp.config import load_settings
 from mmapp.errors import BrokerDown, MmappError
 
@@ -24,7 +26,8 @@ def main() -> int:
         app = create_app(settings)
         # No gossip, mingle or heartbeat between workers: they meet in the database.
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        app.worker_main(["worker", "--loglevel", settings.log_level, *quiet])
+        queues = ",".join(QUEUES[role] for role in settings.worker_roles)
+        app.worker_main(["worker", "--queues", queues, "--loglevel", settings.log_level, *quiet])
     return 0
 
 

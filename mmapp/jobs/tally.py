@@ -15,6 +15,9 @@ from mmapp.db.attempts import NewResult
 from mmapp.errors import MmappError
 from mmapp.types import Status, TaskName
 
+#: What a job has met, in `Tally`, of which another worker does the rest.
+HANDED_OVER = "handed_over"
+
 
 class Tally:
     """Counts of one process; safe for threads."""
@@ -22,7 +25,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._retries = 0
-        #: By task and outcome: succeeded, or the code of the error.
+        #: By task and outcome: succeeded, handed over, or the code of the error.
         self._jobs: Counter[tuple[str, str]] = Counter()
         #: By task and kind: read, remembered, scored, …
         self._tokens: Counter[tuple[str, str]] = Counter()
@@ -33,6 +36,11 @@ class Tally:
         """A job was taken that had been taken before."""
         with self._lock:
             self._retries += 1
+
+    def handed_over(self, task: TaskName) -> None:
+        """A role of a job was done, and others are left."""
+        with self._lock:
+            self._jobs[task, HANDED_OVER] += 1
 
     def ended(self, task: TaskName, outcome: NewResult | MmappError) -> None:
         with self._lock:

@@ -25,14 +25,13 @@ from mmapp.jobs.outbox import Outbox
 from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.retention import Pruned, Retention
 from mmapp.jobs.reviewing import Reviewing, ReviewRow
-from mmapp.jobs.running import Attempt, Runner
+from mmapp.jobs.running import Attempt, Model, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.storage import Blobs
 from mmapp.types import (
     Batch,
     Document,
-    Engine,
     Job,
     Label,
     Page,
@@ -92,8 +91,8 @@ class Jobs:
         self._broker.check()
 
     def waiting_messages(self) -> int:
-        """Messages that wait for a worker; raises `BrokerDown`."""
-        return self._broker.depth()
+        """Messages that wait for a worker of the settings' roles; raises `BrokerDown`."""
+        return self._broker.depth(self.settings.worker_roles)
 
     def check_database(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is migrated."""
@@ -303,13 +302,14 @@ class Jobs:
         """The right to run the job whose turn it is, for a worker that a message woke."""
         return self._runner.take_next(told_of, worker)
 
-    def run(self, job_id: str, engine: Engine, worker: str) -> None:
-        """Runs this very job to its end, or drops it when there is nothing to take."""
-        self._runner.run(job_id, engine, worker)
+    def run(self, job_id: str, model: Model, worker: str) -> None:
+        """Runs this very job as far as the settings' roles go: to its end if these are all. Nothing
+        happens when there is nothing to take."""
+        self._runner.run(job_id, model, worker)
 
-    def run_next(self, told_of: str, engine: Engine, worker: str) -> None:
-        """Runs the job whose turn it is to its end, for a worker that a message woke."""
-        self._runner.run_next(told_of, engine, worker)
+    def run_next(self, told_of: str, model: Model, worker: str) -> None:
+        """The same with the job whose turn it is, for a worker that a message woke."""
+        self._runner.run_next(told_of, model, worker)
 
     def renew(self, attempt: Attempt, progress: Progress) -> None:
         """Stores progress; raises `JobCancelled` or `LeaseLost` when the work has to stop."""
@@ -369,8 +369,8 @@ class Jobs:
 
     def prune(self, age: timedelta, *, keep_results: bool = False, dry_run: bool = False) -> Pruned:
         """Removes jobs that ended longer ago, and files that nothing needs any more."""
-        readings = self.settings.data_dir / "readings"
-        retention = Retention(self._database, self._blobs, readings)
+        kept = [self.settings.data_dir / name for name in ("readings", "features")]
+        retention = Retention(self._database, self._blobs, kept)
         return retention.prune(age, keep_results=keep_results, dry_run=dry_run)
 
 
