@@ -29,7 +29,7 @@ from mmapp.types import (
     SummarizeParams,
     TaskName,
 )
-from tests.documents.scans import CHINESE, ENGLISH, picture, scanned, written
+from tests.documents.scans import CHINESE, ENGLISH, encoded, picture, scanned, written
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, engine
 from tests.jobs.test_figures import document as catalogue
@@ -71,13 +71,11 @@ def of(jobs: Jobs, *roles: Role, **changes: object) -> Iterator[Jobs]:
         yield opened
 
 
-def submitted(jobs: Jobs, task: TaskName, params: Params) -> Job:
-    return jobs.submit(task, params)
-
-
-def work(jobs: Jobs, role: Role, model: FakeEngine | FakeEncoder | None = None) -> None:
+def work(
+    jobs: Jobs, role: Role, model: FakeEngine | FakeEncoder | None = None, ocr: str = "auto"
+) -> None:
     """A worker of this role does whatever waits for it."""
-    with of(jobs, role) as worker:
+    with of(jobs, role, ocr=ocr) as worker:
         worker.run_next("a message", model, f"w-{role}")
 
 
@@ -117,21 +115,22 @@ def test_the_course_of_a_job_follows_from_what_it_is_about(
 
 def test_three_workers_make_what_one_makes(jobs: Jobs) -> None:
     params = FiguresParams(jobs.add_document("catalogue.pdf", catalogue()).sha256)
-    whole = jobs.submit(TaskName.FIGURES, params)
-    jobs.run(whole.id, engine(sees_colours), "w1")
+    with of(jobs, *Role, ocr="off") as one:
+        whole = one.submit(TaskName.FIGURES, params)
+        one.run(whole.id, engine(sees_colours), "w1")
     expected = jobs.result(whole.id)
     with jobs._database.transaction() as repository:
         for number in range(1, 7):
             repository.documents.set_page_image(params.document, number, "0" * 64)
 
-    # Of other code, so that it is not answered by the stored result.
-    with of(jobs, *Role, ocr_seconds=59.0) as other:
+    # With another setting, so that it is not answered by the stored result.
+    with of(jobs, *Role, ocr="off", ocr_seconds=59.0) as other:
         job = other.submit(TaskName.FIGURES, params)
     encoder, generating = FakeEncoder(), engine(sees_colours)
     for role, model in ((INGEST, None), (ENCODE, encoder), (GENERATE, generating)):
         waiting = jobs.get(job.id)
         assert (waiting.role, waiting.status, waiting.attempts) == (role, Status.QUEUED, 0)
-        work(jobs, role, model)
+        work(jobs, role, model, ocr="off")
     done = jobs.get(job.id)
     assert (done.status, done.attempts, done.error) == (Status.SUCCEEDED, 1, "")
     found = jobs.result(job.id)
@@ -143,9 +142,14 @@ def test_three_workers_make_what_one_makes(jobs: Jobs) -> None:
     assert found.record["attempt"] == 1
 
 
-def test_an_encoder_is_shown_what_the_engine_will_see(jobs: Jobs, add_photo: AddPhoto) -> None:
-    profile = {"framings": [{"share": 0.5}], "regions": True}
-    photos = [add_photo(colour).sha256 for colour in ("red", "blue")]
+def ramp(width: int) -> bytes:
+    """A photo of which no two parts are alike."""
+    return encoded(Image.linear_gradient("L").resize((width, 64)).rotate(20).convert("RGB"))
+
+
+def test_an_encoder_is_shown_what_the_engine_will_see(jobs: Jobs) -> None:
+    profile = {"framings": [{"share": 0.8}], "regions": True}
+    photos = [jobs.add_document(f"{w}.png", ramp(w)).sha256 for w in (64, 96)]
     for shown, photo_count in ((photos[:1], 1), (photos, 2)):
         job = jobs.submit(TaskName.CHECK_LISTING, Listing(tuple(shown), "Red mug"))
         encoder, generating = FakeEncoder(profile), FakeEngine(likes("mug"), profile=profile)
@@ -210,11 +214,11 @@ def test_a_worker_of_several_roles_does_them_in_one_attempt(jobs: Jobs) -> None:
     params = FiguresParams(jobs.add_document("catalogue.pdf", catalogue()).sha256)
     job = jobs.submit(TaskName.FIGURES, params)
     encoder = FakeEncoder()
-    with of(jobs, INGEST, ENCODE) as worker:
+    with of(jobs, INGEST, ENCODE, ocr="off") as worker:
         worker.run_next("a message", encoder, "w1")
     assert encoder.seen
     assert jobs.get(job.id).role is GENERATE
-    with of(jobs, INGEST, GENERATE) as worker:
+    with of(jobs, INGEST, GENERATE, ocr="off") as worker:
         worker.run_next("a message", engine(sees_colours), "w2")
     assert jobs.get(job.id).status is Status.SUCCEEDED
 
@@ -326,11 +330,7 @@ def test_each_role_has_its_queue_and_what_it_forgets_is_sent_again(
 
 @pytest.mark.parametrize(
     ("told", "roles"),
-    [
-        ("generate, ingest", (INGEST, GENERATE)),
-        ("encode", (ENCODE,)),
-        ("encode,,encode", (ENCODE,)),
-    ],
+    [("generate, ingest", (INGEST, GENERATE)), ("encode,,encode", (ENCODE,))],
 )
 def test_roles_are_told_in_any_order(tmp_path: Path, told: str, roles: tuple[Role, ...]) -> None:
     assert Settings(data_dir=tmp_path, roles=told, _env_file=None).worker_roles == roles
