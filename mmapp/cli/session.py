@@ -20,14 +20,11 @@ from mmapp.errors import BadInput, FileTooLarge, MmappError
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
-    from mmapp.jobs import Jobs
+    from mmapp.jobs import Jobs, WorkerInfo
     from mmapp.types import Document, Job, Role
 
 #: Seconds that a checkpoint may take to load; Llama 4 from a slow disk takes minutes.
 READY_S = 1800.0
-
-#: A worker that was silent for longer is not counted on.
-RECENT = timedelta(seconds=30)
 
 T = TypeVar("T")
 
@@ -155,9 +152,17 @@ def open_desk() -> Iterator[Desk]:
 
 def has_workers(jobs: Jobs) -> bool:
     """Whether workers said lately that they are ready, for every role that a job may need some."""
+    had = {role for worker in ready_workers(jobs) for role in worker.roles}
+    return needed_roles(jobs.settings) <= had
+
+
+def ready_workers(jobs: Jobs) -> list[WorkerInfo]:
+    """The workers that said lately that they are ready."""
+    from mmapp.jobs.statistics import SILENT_S
+
     now = datetime.now(UTC)
-    ready = (one for one in jobs.workers() if one.ready and now - _aware(one.last_seen) < RECENT)
-    return needed_roles(jobs.settings) <= {role for worker in ready for role in worker.roles}
+    since = now - timedelta(seconds=SILENT_S)
+    return [one for one in jobs.workers() if one.ready and _aware(one.last_seen) > since]
 
 
 def needed_roles(settings: Settings) -> set[Role]:

@@ -40,6 +40,9 @@ from tests.tasks.fakes import FakeEngine, likes
 
 INGEST, ENCODE, GENERATE = Role
 
+#: For what is slow and asks nothing particular of the database.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 @dataclass(slots=True)
 class FakeEncoder:
@@ -85,6 +88,7 @@ def half_read(jobs: Jobs) -> Document:
     return jobs.add_document("scan.pdf", book(written(ENGLISH).tobytes(), unseen))
 
 
+@on_sqlite
 def test_the_course_of_a_job_follows_from_what_it_is_about(
     jobs: Jobs, add_text: AddText, add_photo: AddPhoto
 ) -> None:
@@ -113,6 +117,7 @@ def test_the_course_of_a_job_follows_from_what_it_is_about(
         assert job.roles == (INGEST, GENERATE)  # to be drawn: it may be blank
 
 
+@on_sqlite
 def test_three_workers_make_what_one_makes(jobs: Jobs) -> None:
     params = FiguresParams(jobs.add_document("catalogue.pdf", catalogue()).sha256)
     with of(jobs, *Role, ocr="off") as one:
@@ -147,6 +152,7 @@ def ramp(width: int) -> bytes:
     return encoded(Image.linear_gradient("L").resize((width, 64)).rotate(20).convert("RGB"))
 
 
+@on_sqlite
 def test_an_encoder_is_shown_what_the_engine_will_see(jobs: Jobs) -> None:
     profile = {"framings": [{"share": 0.8}], "regions": True}
     photos = [jobs.add_document(f"{w}.png", ramp(w)).sha256 for w in (64, 96)]
@@ -167,6 +173,7 @@ def test_an_encoder_is_shown_what_the_engine_will_see(jobs: Jobs) -> None:
         assert len(encoder.seen) == (2 + 9 if photo_count == 1 else 4)
 
 
+@on_sqlite
 def test_what_could_not_be_read_is_told_as_if_one_worker_had_tried(jobs: Jobs) -> None:
     params = SummarizeParams(half_read(jobs).sha256, 2)
     with of(jobs, *Role, ocr_pages=0) as limited:
@@ -210,6 +217,7 @@ def test_nobody_takes_what_needs_another_role(jobs: Jobs, scan: Job) -> None:
             assert worker.take(scan.id, "w1") is None
 
 
+@on_sqlite
 def test_a_worker_of_several_roles_does_them_in_one_attempt(jobs: Jobs) -> None:
     params = FiguresParams(jobs.add_document("catalogue.pdf", catalogue()).sha256)
     job = jobs.submit(TaskName.FIGURES, params)
