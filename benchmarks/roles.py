@@ -4,8 +4,9 @@ The whole application at work, three times on fresh data: one worker of all role
 and one of each role. Scans, which have to be recognised, are submitted just before listings, whose
 photos have to be encoded, so that somebody waits behind somebody else's scan. Told of each way: how
 long all of it took, how long the median and the last listing took, the CPU seconds of all
-processes, and the most memory that each worker held with all its processes (PSS: what processes
-share counts once). Scans and listings are drawn and cut from what is shipped; no two are alike.
+processes, and the memory that each worker held with all its processes, before the first job and at
+most (PSS: what processes share counts once). Scans and photos are drawn from what is shipped; no
+two are alike.
 
     python -m benchmarks.roles                            3 scans, 9 listings, nano, one thread each
     python -m benchmarks.roles --scans 8 --listings 40
@@ -63,8 +64,8 @@ class Way:
     wall_s: float
     listings_s: list[float]
     cpu_s: float
-    #: The most that each worker held, by its roles.
-    memory_mb: dict[str, list[float]]
+    #: What each worker held before its first job, and at most, by its roles.
+    memory_mb: dict[str, list[tuple[float, float]]]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -74,7 +75,8 @@ class Way:
             "listing_last_seconds": round(max(self.listings_s), 2),
             "cpu_seconds": round(self.cpu_s, 2),
             "memory_mb": {
-                roles: [round(one) for one in each] for roles, each in self.memory_mb.items()
+                roles: [{"ready": round(ready), "most": round(most)} for ready, most in each]
+                for roles, each in self.memory_mb.items()
             },
         }
 
@@ -102,10 +104,11 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     lines = [
         f"{way['way']:<26} all done {way['wall_seconds']:>7.1f} s, listings: median"
         f" {way['listing_median_seconds']:>6.1f} s, last {way['listing_last_seconds']:>6.1f} s,"
-        f" {way['cpu_seconds']:>7.1f} CPU s, most memory "
+        f" {way['cpu_seconds']:>7.1f} CPU s, memory when ready and at most "
         + ", ".join(
-            f"{roles}: {' and '.join(f'{one:,}' for one in each)} MB"
+            f"{roles}: {one['ready']:,} and {one['most']:,} MB"
             for roles, each in way["memory_mb"].items()
+            for one in each
         )
         for way in found
     ]
@@ -126,14 +129,14 @@ def _measured(
         _wait_ready(jobs, len(roles))
         watch = running.enter_context(_Watch([worker.pid for worker in workers]))
         files = _added(jobs, scans, listings)
-        before = watch.cpu_s()
+        before, ready_mb = watch.cpu_s(), dict(watch.most_mb)
         began = time.monotonic()
         submitted = _submitted(jobs, *files)
         ended = _followed(jobs, submitted, began, tell)
         wall, cpu = time.monotonic() - began, watch.cpu_s() - before
-        memory: dict[str, list[float]] = defaultdict(list)
+        memory: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for of, worker in zip(roles, workers, strict=True):
-            memory[of].append(watch.most_mb[worker.pid])
+            memory[of].append((ready_mb[worker.pid], watch.most_mb[worker.pid]))
         waited = sorted(ended[job.id] for job in submitted if job.task is TaskName.CHECK_LISTING)
         return Way(name, wall, waited, cpu, dict(memory))
 
@@ -205,7 +208,7 @@ def _followed(
 def _scan(number: int) -> bytes:
     """A page of this project's own words, as a picture at 150 dots per inch."""
     words = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8").split()
-    with pymupdf.open() as made:
+    with pymupdf.open() as made:  # type: ignore[no-untyped-call]
         page = made.new_page()
         text = f"Report {number}. " + " ".join(words[200 * number : 200 * number + 200])
         page.insert_textbox((60, 60, 535, 780), text, fontsize=11)

@@ -592,6 +592,7 @@ def job_view(job: Job) -> RenderableType:
         "ended": _when(job.finished_at),
         "batch": job.batch_id or "",
         "progress": "" if job.status.is_final else _progress_words(job),
+        "waits for": job.role if job.status is Status.QUEUED and len(job.roles) > 1 else "",
         "error": Text(clean(job.error), "red"),
     }
     for name, fact in facts.items():
@@ -746,7 +747,9 @@ def _update(bars: Progress, bar: TaskID, job: Job) -> None:
     if job.status.is_final:
         bars.update(bar, completed=1.0, words=str(job.status))
     elif job.status is Status.QUEUED:
-        bars.update(bar, completed=0.0, words="waiting for a worker")
+        # Between two of its roles, what was done stays.
+        role = f" ({job.role})" if progress.phase else ""
+        bars.update(bar, completed=progress.fraction, words=f"waiting for a worker{role}")
     else:
         words = [progress.phase or "starting"]
         if progress.pages_total:

@@ -117,8 +117,8 @@ def _workers(say: Words, statistics: Statistics) -> str:
     if not statistics.workers:
         return _part(say("workers"), render.notice(say("no_worker"), "note"))
     rows = [_worker(say, statistics, worker) for worker in statistics.workers]
-    columns = ("worker", "state", "roles", "checkpoint", "device", "worker_done")
-    heads = [say(column) for column in columns]
+    about = (say("worker"), say("state"), say("roles"))
+    heads = (*about, say("checkpoint"), say("device"), say("worker_done"))
     return _part(say("workers"), _table(heads, rows))
 
 

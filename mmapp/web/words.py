@@ -506,11 +506,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "roles": ("Roles", "角色"),
     "waits_for": ("Waits for the role", "等待的角色"),
     "role_all": ("all", "全部"),
-    "role_ingest": ("ingest", "收录"),
+    "role_ingest": ("ingest", "预处理"),
     "role_encode": ("encode", "编码"),
     "role_generate": ("generate", "生成"),
     "role_unserved": (
-        "Jobs that wait for the role {role}, which no worker has: {n}. Start one: {command}",
+        "Jobs wait for the role {role}, which no worker has ({n}). Start one: {command}",
         "有 {n} 个任务在等待“{role}”角色，但没有工作进程承担它。请启动一个：{command}",
     ),
     "worker": ("Worker", "工作进程"),
