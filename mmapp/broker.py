@@ -113,7 +113,7 @@ class Broker:
         redis = self._connected_redis()
         try:
             return sum(
-                int(redis.llen(_list_name(role, step))) for role in roles for step in PRIORITY_STEPS
+                int(redis.llen(list_name(role, step))) for role in roles for step in PRIORITY_STEPS
             )
         except (RedisError, OSError) as error:
             raise self._down(error) from error
@@ -153,7 +153,7 @@ class Broker:
         return BrokerDown(f"Redis does not answer ({line}); jobs are kept and are sent later")
 
 
-def _list_name(role: Role, step: int) -> str:
+def list_name(role: Role, step: int) -> str:
     """How kombu calls the Redis list of a priority step."""
     return QUEUES[role] if step == 0 else f"{QUEUES[role]}\x06\x16{step}"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 
-from mmapp.broker import QUEUES
 from mmapp.config import load_settings
 from mmapp.errors import BrokerDown, MmappError
 
@@ -19,15 +18,11 @@ def main() -> int:
     settings = load_settings()
     if not settings.redis_url:
         raise BrokerDown("A worker needs a queue: set MMAPP_REDIS_URL, or use `mmapp up`")
-    from workers.app import create_app
+    from workers.app import arguments, create_app
     from workers.sweeper import Sweeper
 
     with Sweeper(settings):
-        app = create_app(settings)
-        # No gossip, mingle or heartbeat between workers: they meet in the database.
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        queues = ",".join(QUEUES[role] for role in settings.worker_roles)
-        app.worker_main(["worker", "--queues", queues, "--loglevel", settings.log_level, *quiet])
+        create_app(settings).worker_main(arguments(settings))
     return 0
 
 

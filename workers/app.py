@@ -18,7 +18,7 @@ from celery.signals import (  # type: ignore[import-untyped]
 )
 
 from mmapp import logs
-from mmapp.broker import TASK, make_app
+from mmapp.broker import QUEUES, TASK, make_app
 from mmapp.config import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,20 @@ def create_app(settings: Settings) -> Celery:
     """The worker's Celery application."""
     app = make_app(settings.redis_url, settings.job_seconds)
     app.conf.include = ["workers.app"]
+    app.conf.worker_send_task_events = settings.worker_events
     return app
+
+
+def arguments(settings: Settings) -> list[str]:
+    """Of Celery's worker: no talk between workers, who meet in the database."""
+    quiet = ["--without-gossip", "--without-mingle"]
+    if not settings.worker_events:
+        quiet.append("--without-heartbeat")
+    # Several on one host are told apart by it.
+    name = f"worker-{os.getpid()}@%h"
+    queues = ",".join(QUEUES[role] for role in settings.worker_roles)
+    told = ["--hostname", name, "--queues", queues, "--loglevel", settings.log_level]
+    return ["worker", *told, *quiet]
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

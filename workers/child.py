@@ -25,10 +25,9 @@ from mmapp.processes import Process
 from mmapp.types import Role
 
 if TYPE_CHECKING:
-    from model import Encoder, Engine, PrefixStore
-    from workers.remote import RemoteEngine
-
-    Loaded = Engine | Encoder | RemoteEngine
+    from model import PrefixStore
+    from workers.capacity import Room
+    from workers.models import Loaded
 
 #: Seconds between two signs of life.
 BEAT_S = 2.0
@@ -44,10 +43,12 @@ class Child:
         jobs: Jobs,
         info: WorkerInfo,
         loaded: Loaded | None,
+        room: Room | None = None,
         readings: PrefixStore | None = None,
     ) -> None:
         """`loaded`: None where the roles ask no model."""
         self._jobs = jobs
+        self._room = room
         self._info = info
         self._loaded = loaded
         self._readings = readings
@@ -59,10 +60,11 @@ class Child:
         info = _introduction(settings)
         jobs.greet(info)
         threading.Thread(target=_beat, args=(jobs, info.name), daemon=True).start()
-        loaded, readings = None, None
+        loaded, room, readings = None, None, None
         if settings.worker_roles != (Role.INGEST,):
             try:
-                loaded, readings = _load(settings)
+                loaded, room, readings = _load(settings)
+                capacity = None if room is None else room.capacity()
             except Exception as error:
                 line = " ".join(str(error).split()) or type(error).__name__
                 jobs.greet(dataclasses.replace(info, error=line))
@@ -73,16 +75,18 @@ class Child:
                 weights_sha256=loaded.weights_sha256,
                 device=loaded.device,
                 dtype=loaded.dtype,
+                capacity=capacity,
             )
         jobs.greet(dataclasses.replace(info, ready=True))
         log.info("ready", worker=info.name, roles=settings.roles, checkpoint=info.checkpoint)
-        return cls(jobs, info, loaded, readings)
+        return cls(jobs, info, loaded, room, readings)
 
     def run(self, told_of: str) -> None:
         """Runs the job whose turn it is; a message only says that one waits."""
         if self._loaded is not None:
             self._calibrate(self._loaded)
-        self._jobs.run_next(told_of, self._loaded, self._info.name)
+        admit = None if self._room is None else self._room.admit
+        self._jobs.run_next(told_of, self._loaded, self._info.name, admit)
         self._file_readings()
 
     def _calibrate(self, loaded: Loaded) -> None:
@@ -103,12 +107,11 @@ class Child:
             log.warning("readings are not kept on disk", reason=self._readings.trouble)
 
 
-def _load(settings: Settings) -> tuple[Loaded, PrefixStore | None]:
+def _load(settings: Settings) -> tuple[Loaded, Room | None, PrefixStore | None]:
     # Imported here, so that workers of the role ingest alone never load torch.
     from workers import models
 
-    loaded = models.load(settings)
-    return loaded, models.readings_of(loaded)
+    return models.load(settings)
 
 
 def _introduction(settings: Settings) -> WorkerInfo:

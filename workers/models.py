@@ -15,28 +15,30 @@ from mmapp.config import Settings
 from mmapp.errors import CheckpointProblem
 from mmapp.types import Role
 from model import PrefixStore
+from workers.capacity import Room
 from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
 
 #: The folder in the data folder in which encoders keep what engines find.
 FEATURES = "features"
 
+Loaded = model.Engine | model.Encoder | RemoteEngine
 
-def load(settings: Settings) -> model.Engine | model.Encoder | RemoteEngine:
-    """What the settings' roles, which are more than ingest, work with."""
+
+def load(settings: Settings) -> tuple[Loaded, Room | None, PrefixStore | None]:
+    """What the settings' roles, which are more than ingest, work with; the room that an engine has
+    for what it reads, and where it keeps what it has read."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if Role.GENERATE not in settings.worker_roles:
-        return _encoder(settings)
-    return RemoteEngine.from_settings(settings) if settings.engine_url else _engine(settings)
+        return _encoder(settings), None, None
+    if settings.engine_url:
+        remote = RemoteEngine.from_settings(settings)
+        return remote, Room(settings, remote), None
+    return _engine(settings)
 
 
-def readings_of(loaded: model.Engine | model.Encoder | RemoteEngine) -> PrefixStore | None:
-    """Where it keeps what it has read, if it does."""
-    return loaded.prefixes if isinstance(loaded, model.Engine) else None
-
-
-def _engine(settings: Settings) -> model.Engine:
+def _engine(settings: Settings) -> tuple[model.Engine, Room, PrefixStore | None]:
     engine = model.load(
         settings.checkpoint,
         dtype=settings.dtype,
@@ -45,10 +47,11 @@ def _engine(settings: Settings) -> model.Engine:
     )
     engine.prepare()
     # What memory is free is known when the weights are there.
+    room = Room(settings, engine)
     engine.prefixes = open_store(settings, engine.device)
     if Role.ENCODE not in settings.worker_roles and settings.feature_disk_mb:
         engine.share_features(_features(settings))
-    return engine
+    return engine, room, engine.prefixes
 
 
 def _encoder(settings: Settings) -> model.Encoder:

@@ -33,6 +33,9 @@ class Carried:
     #: Seconds of work, by role.
     seconds: Mapping[str, float] = field(default_factory=dict)
     unread: Unread = field(default_factory=dict)
+    #: Pages whose pictures' words were recognised, and seconds that this took.
+    recognised: int = 0
+    recognising_s: float = 0.0
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> Carried:
@@ -42,14 +45,19 @@ class Carried:
             sha256: {int(number): why for number, why in pages.items()}
             for sha256, pages in stored["unread"].items()
         }
-        return cls(stored["seconds"], unread)
+        return cls(stored["seconds"], unread, stored["recognised"], stored["recognising_s"])
 
     def as_json(self) -> dict[str, Any]:
         unread = {
             sha256: {str(number): why for number, why in pages.items()}
             for sha256, pages in self.unread.items()
         }
-        return {"seconds": dict(self.seconds), "unread": unread}
+        return {
+            "seconds": dict(self.seconds),
+            "unread": unread,
+            "recognised": self.recognised,
+            "recognising_s": self.recognising_s,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,7 @@ class Preparing:
         """Recognises words and draws pages, and stores both. `profile`: of the checkpoint, which
         says whether it is shown pages; empty where it is not known."""
         began = time.monotonic()
+        before = self._scans.recognised, self._scans.seconds
         params = records.params_from_json(job.task, job.params)
         unread = {
             sha256: self._scans.recognise(self._library.document(sha256), report)
@@ -98,6 +107,8 @@ class Preparing:
             carried,
             seconds={**carried.seconds, Role.INGEST: round(time.monotonic() - began, 3)},
             unread={**carried.unread, **unread},
+            recognised=carried.recognised + self._scans.recognised - before[0],
+            recognising_s=round(carried.recognising_s + self._scans.seconds - before[1], 3),
         )
 
     def _draw(self, params: Params, profile: Mapping[str, Any], report: ReportProgress) -> None:

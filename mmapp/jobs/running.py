@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 T = TypeVar("T")
+#: Makes room for a job in its worker, or raises what says that there is none.
+Admit = Callable[[Job], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +109,26 @@ class Runner:
     def close(self) -> None:
         self._scans.close()
 
-    def run_next(self, told_of: str, model: Model, worker: str) -> None:
+    def run_next(self, told_of: str, model: Model, worker: str, admit: Admit | None = None) -> None:
         """Runs the job whose turn it is as far as this worker's roles go, or none when there is
-        nothing to take."""
-        self._run(self.take_next(told_of, worker), told_of, model, worker)
+        nothing to take.
+
+        `admit` is asked before a model reads for it.
+        """
+        self._run(self.take_next(told_of, worker), told_of, model, worker, admit)
 
     def run(self, job_id: str, model: Model, worker: str) -> None:
         """Runs this very job as far as this worker's roles go, whoever's turn it is."""
-        self._run(self.take(job_id, worker), job_id, model, worker)
+        self._run(self.take(job_id, worker), job_id, model, worker, None)
 
-    def _run(self, attempt: Attempt | None, told_of: str, model: Model, worker: str) -> None:
+    def _run(
+        self,
+        attempt: Attempt | None,
+        told_of: str,
+        model: Model,
+        worker: str,
+        admit: Admit | None,
+    ) -> None:
         job_id = told_of if attempt is None else attempt.job.id
         with structlog.contextvars.bound_contextvars(job_id=job_id, worker=worker):
             if attempt is None:
@@ -124,11 +136,11 @@ class Runner:
                 return
             job = attempt.job
             log.info("taken", task=job.task, attempt=attempt.number, role=job.role)
-            if job.attempts > 1:
-                self._tally.retried()
+            if job.role is job.roles[0] or job.attempts > 1:
+                self._tally.took(job.priority, attempt.queued_s, is_again=job.attempts > 1)
             self._told, self._running = time.monotonic(), attempt
             try:
-                self._end(attempt, self._outcome(attempt, model))
+                self._end(attempt, self._outcome(attempt, model, admit))
             finally:
                 self._running = None
 
@@ -173,24 +185,27 @@ class Runner:
         queued_s = max(0.0, repository.jobs.queued_s(job_id) - sum(carried.seconds.values()))
         return Attempt(job, number, worker, queued_s, carried)
 
-    def _outcome(self, attempt: Attempt, model: Model) -> Outcome:
+    def _outcome(self, attempt: Attempt, model: Model, admit: Admit | None) -> Outcome:
         """What came of the work: a result, a part of one, or why there is none."""
         try:
-            return self._work(attempt, model)
+            return self._work(attempt, model, admit)
         except MmappError as error:
             return error
         except Exception as error:
             log.exception("the task stopped")
             return failures.told(error)
 
-    def _work(self, attempt: Attempt, model: Model) -> NewResult | HandOver:
+    def _work(self, attempt: Attempt, model: Model, admit: Admit | None) -> NewResult | HandOver:
         def store(progress: Progress) -> None:
             self._told = time.monotonic()
             self.renew(attempt, progress)
 
-        report = Reporter(store, self._settings.job_seconds)
+        expected_s = attempt.job.estimate.seconds if attempt.job.estimate else None
+        report = Reporter(store, self._settings.job_seconds, expected_s)
         ours, next_role = to_do(attempt.job, self._settings.worker_roles)
         if next_role is None:
+            if admit is not None:
+                admit(attempt.job)
             # Whoever has the last role has an engine, if the task asks one.
             return self._result(attempt, cast("Engine | None", model), report)
         carried = attempt.carried
@@ -223,12 +238,17 @@ class Runner:
         job, carried = attempt.job, attempt.carried
         start = time.monotonic()
         params = records.params_from_json(job.task, job.params)
+        before = self._scans.recognised, self._scans.seconds
         inputs = self._inputs(params, report, carried)
+        recognised = carried.recognised + self._scans.recognised - before[0]
         payload = tasks.run(job.task, engine, inputs, params, report)
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
         worked_s = time.monotonic() - start + sum(carried.seconds.values())
         durations_s = {**carried.seconds, "queued": attempt.queued_s, "total": worked_s}
+        if recognised:
+            spent_s = self._scans.seconds - before[1]
+            durations_s["recognising"] = carried.recognising_s + spent_s
         maker = records.maker(job.task, engine)
         key = records.run_key(
             job.task,
@@ -244,7 +264,9 @@ class Runner:
             schema_version=version,
             run_key=key,
             payload=payload,
-            record=records.record(job, maker, attempt.worker, usage, durations_s, version),
+            record=records.record(
+                job, maker, attempt.worker, usage, durations_s, version, recognised
+            ),
             headline=records.headline(job.task, payload),
             words=records.words(payload),
         )

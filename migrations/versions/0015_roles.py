@@ -1,6 +1,6 @@
 """Which roles a job needs, which one next, and what each worker does
 
-Revision 0012. Jobs that wait when this runs begin with the first role, which passes on what it has
+Revision 0015. Jobs that wait when this runs begin with the first role, which passes on what it has
 nothing to do for; workers that said nothing do all.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
