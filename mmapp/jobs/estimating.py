@@ -228,7 +228,9 @@ def _read_lately(
     return frozenset(
         sha256
         for task, record in records
-        if task in READ_WHOLE and record["weights_sha256"] in weights and record["tokens"]["read"]
+        if task in READ_WHOLE
+        and record.get("weights_sha256") in weights
+        and record["tokens"]["read"]
         for sha256 in record["documents"]
     )
 
