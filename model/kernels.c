@@ -1,8 +1,10 @@
-/* Decoding on a CPU: few rows of activations, and a whole step of one token through all layers.
+/* Products on a CPU, of few rows of activations and of many, and a whole step of one token through
+all layers.
 
 Where few tokens are read at a time, time goes into reading weights once and into starting
 operations. So weights are widened to float32 in registers, as they are stored, and a step is one
-call. Sums are float32, in any order. Nothing is looked at twice: that addresses, sizes and kinds
+call. Where there are many, it goes into multiplying: blocks of weights are widened once for all
+rows and laid out as they are multiplied (`multiply`). Sums are float32, in any order. Nothing is looked at twice: that addresses, sizes and kinds
 fit together is for `kernels.py` and `decoding.py`, which compile and call this, and which have the
 same tables.
 
@@ -25,7 +27,15 @@ typedef uint16_t halves __attribute__((vector_size(16)));
 typedef int8_t bytes __attribute__((vector_size(8)));
 typedef uint8_t codes __attribute__((vector_size(8)));
 
-enum { PLACES = 8 }; /* numbers in a vector */
+enum {
+    PLACES = 8,         /* numbers in a vector */
+    PANEL = 2 * PLACES, /* outputs that are multiplied together */
+    TILE = 6,           /* rows that are: their 12 sums, and what they are made of, fill 16 registers */
+    DEPTH = 512,        /* inputs of a block: a panel of it stays in the first cache, */
+    WIDTH = 64,         /* and with so many outputs a block in the second, */
+    BAND = 16,          /* beside the rows of so many tiles */
+    SPREAD = 4,         /* tiles among which the lines of the next block are shared out */
+};
 
 /* Eight stored numbers as float32, exactly. */
 
@@ -81,9 +91,33 @@ static inline float sum(floats x)
     return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
 }
 
+/* Rows become columns: first in pairs, then in fours, then halves change places. */
+static inline void transpose(floats x[PLACES])
+{
+    const ints low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
+    const ints even = {0, 1, 8, 9, 4, 5, 12, 13}, odd = {2, 3, 10, 11, 6, 7, 14, 15};
+    const ints front = {0, 1, 2, 3, 8, 9, 10, 11}, back = {4, 5, 6, 7, 12, 13, 14, 15};
+    floats two[PLACES], four[PLACES];
+    for (int i = 0; i < PLACES; i += 2) {
+        two[i] = __builtin_shuffle(x[i], x[i + 1], low);
+        two[i + 1] = __builtin_shuffle(x[i], x[i + 1], high);
+    }
+    for (int half = 0; half < PLACES; half += PLACES / 2)
+        for (int i = 0; i < 2; i++) {
+            four[half + 2 * i] = __builtin_shuffle(two[half + i], two[half + i + 2], even);
+            four[half + 2 * i + 1] = __builtin_shuffle(two[half + i], two[half + i + 2], odd);
+        }
+    for (int i = 0; i < PLACES / 2; i++) {
+        x[i] = __builtin_shuffle(four[i], four[i + PLACES / 2], front);
+        x[i + PLACES / 2] = __builtin_shuffle(four[i], four[i + PLACES / 2], back);
+    }
+}
+
 /* The loops over a row of weights, for each kind in which they are stored:
    `dot` with a row of activations, `dots` with four that share the widening of a weight;
-   `add` to y what four inputs give, times their rows of weights, `add_two` to two rows of y. */
+   `add` to y what four inputs give, times their rows of weights, `add_two` to two rows of y.
+   And how `count` outputs of weights become a panel, input by input, filled up with zeros: `lay`
+   of input-major weights, `turn` of output-major ones, whole ones; `lay_part` of either. */
 
 #define LOOPS(KIND, TYPE)                                                                         \
     static floats part_##KIND(const TYPE *from, long count) /* the end of a row, then zeros */    \
@@ -172,6 +206,40 @@ static inline float sum(floats x)
             add_##KIND(w, whole, stride, x_4, y_F + whole, outputs - whole);                      \
             add_##KIND(w, whole, stride, z_4, u_F + whole, outputs - whole);                      \
         }                                                                                         \
+    }                                                                                             \
+                                                                                                  \
+    static void lay_##KIND(const void *weights, long at, long stride, long depth, float *panel)   \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        for (long d = 0; d < depth; d++)                                                          \
+            for (long f = 0; f < PANEL; f += PLACES) {                                            \
+                floats x = load_##KIND(w + d * stride + f);                                       \
+                memcpy(panel + d * PANEL + f, &x, sizeof x);                                      \
+            }                                                                                     \
+    }                                                                                             \
+                                                                                                  \
+    static void turn_##KIND(const void *weights, long at, long stride, long depth, float *panel)  \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        for (long f = 0; f < PANEL; f += PLACES)                                                  \
+            for (long d = 0; d < depth; d += PLACES) {                                            \
+                floats x[PLACES];                                                                 \
+                for (int i = 0; i < PLACES; i++)                                                  \
+                    x[i] = load_##KIND(w + (f + i) * stride + d);                                 \
+                transpose(x);                                                                     \
+                for (int i = 0; i < PLACES; i++)                                                  \
+                    memcpy(panel + (d + i) * PANEL + f, &x[i], sizeof *x);                        \
+            }                                                                                     \
+    }                                                                                             \
+                                                                                                  \
+    static void lay_part_##KIND(const void *weights, long at, long by_input, long by_output,      \
+                                long depth, long count, float *panel)                             \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        memset(panel, 0, depth * PANEL * sizeof *panel);                                          \
+        for (long d = 0; d < depth; d++)                                                          \
+            for (long f = 0; f < count; f++)                                                      \
+                panel[d * PANEL + f] = part_##KIND(w + d * by_input + f * by_output, 1)[0];       \
     }
 
 LOOPS(float32, float)
@@ -179,7 +247,9 @@ LOOPS(bfloat16, uint16_t)
 LOOPS(int8, int8_t)
 LOOPS(float8, uint8_t)
 
-#define KIND(NAME, TYPE) {sizeof(TYPE), dot_##NAME, dots_##NAME, add_##NAME, add_two_##NAME}
+#define KIND(NAME, TYPE)                                                                          \
+    {sizeof(TYPE), dot_##NAME, dots_##NAME, add_##NAME, add_two_##NAME,                           \
+     lay_##NAME,   turn_##NAME, lay_part_##NAME}
 
 enum { FLOAT32, BFLOAT16, INT8, FLOAT8, NIBBLES }; /* nibbles: two 4-bit numbers in a byte */
 
@@ -189,6 +259,9 @@ static const struct {
     void (*dots)(const void *, long, const float *, long, long, float *);
     void (*add)(const void *, long, long, const float *, float *, long);
     void (*add_two)(const void *, long, long, const float *, const float *, float *, float *, long);
+    void (*lay)(const void *, long, long, long, float *);
+    void (*turn)(const void *, long, long, long, float *);
+    void (*lay_part)(const void *, long, long, long, long, long, float *);
 } KINDS[] = {
     KIND(float32, float), KIND(bfloat16, uint16_t), KIND(int8, int8_t), KIND(float8, uint8_t),
 };
@@ -316,6 +389,99 @@ void add_times(const matrix *m, const float *x_ND, float *y_NF, long rows, long 
                 KINDS[m->kind].add(m->weights, d * outputs + f, 0, x, y_NF + n * outputs + f, width);
             }
     }
+}
+
+/* Sums take their places, or are added to what is there. */
+static inline void put(const float *sums, float *y, long count, int is_more)
+{
+    if (count < PANEL || is_more)
+        for (long f = 0; f < count; f++)
+            y[f] = is_more ? y[f] + sums[f] : sums[f];
+    else
+        memcpy(y, sums, PANEL * sizeof *y);
+}
+
+/* The sums of some rows with a panel. Meanwhile what is read next comes closer: a line, `step` bytes
+   after the one before, for every few inputs. */
+#define TILE_OF(ROWS)                                                                             \
+    static void tile_##ROWS(const float *x, long stride, const float *panel, long depth,          \
+                            const char *next, long step, float *sums)                             \
+    {                                                                                             \
+        floats y[ROWS][2] = {{{0}}};                                                              \
+        for (long d = 0; d < depth; d++, panel += PANEL) {                                        \
+            floats left = load_float32(panel), right = load_float32(panel + PLACES);              \
+            if (d % SPREAD == 0)                                                                  \
+                __builtin_prefetch(next + d / SPREAD * step, 0, 2);                               \
+            for (int n = 0; n < ROWS; n++) {                                                      \
+                y[n][0] += x[n * stride + d] * left;                                              \
+                y[n][1] += x[n * stride + d] * right;                                             \
+            }                                                                                     \
+        }                                                                                         \
+        memcpy(sums, y, sizeof y);                                                                \
+    }
+
+TILE_OF(1)
+TILE_OF(2)
+TILE_OF(3)
+TILE_OF(4)
+TILE_OF(5)
+TILE_OF(6)
+
+static void (*const TILES[])(const float *, long, const float *, long, const char *, long,
+                             float *) = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+
+/* A block of weights, panel by panel, as float32. */
+static void pack(const matrix *m, long d, long depth, long f, long width, float *block)
+{
+    long by_input = m->is_input_major ? m->outputs : 1, by_output = m->is_input_major ? 1 : m->inputs;
+    for (long end = f + width; f < end; f += PANEL, block += depth * PANEL) {
+        long count = least(PANEL, end - f), at = d * by_input + f * by_output;
+        long whole = count < PANEL ? 0 : m->is_input_major ? depth : depth - depth % PLACES;
+        if (m->is_input_major)
+            KINDS[m->kind].lay(m->weights, at, by_input, whole, block);
+        else
+            KINDS[m->kind].turn(m->weights, at, by_output, whole, block);
+        if (whole < depth)
+            KINDS[m->kind].lay_part(m->weights, at + whole * by_input, by_input, by_output,
+                                    depth - whole, count, block + whole * PANEL);
+    }
+}
+
+/* The weight from which lines of the block after this are called, while a tile of a panel is at
+   work; none of output-major weights, which have many rows wherever they are multiplied here. */
+static const char *after(const matrix *m, long d, long f, long tile, long *step)
+{
+    long size = KINDS[m->kind].size, is_last = d + DEPTH >= m->inputs;
+    long at = is_last ? f + WIDTH : (d + DEPTH) * m->outputs + f;
+    *step = m->is_input_major && tile < SPREAD ? m->outputs * size : 0;
+    return (const char *)m->weights + at * size + tile * (DEPTH / SPREAD) * *step;
+}
+
+/* y[:, first:last] = x W^T for many rows, each computed as if it were alone; rows of x are `stride`
+   apart. A block of weights meets all rows before the next does: a band of them at a time, each
+   panel tile by tile. Tiles are cut so that no two differ by more than a row. */
+void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
+              long last)
+{
+    static _Thread_local float block[DEPTH * WIDTH] __attribute__((aligned(64)));
+    float sums[TILE][PANEL];
+    long tiles = (rows + TILE - 1) / TILE, step;
+    for (long f = first; f < last; f += WIDTH)
+        for (long d = 0; d < m->inputs; d += DEPTH) {
+            long width = least(WIDTH, last - f), depth = least(DEPTH, m->inputs - d);
+            pack(m, d, depth, f, width, block);
+            for (long band = 0; band < tiles; band += BAND)
+                for (long p = 0; p < width; p += PANEL)
+                    for (long t = band; t < least(band + BAND, tiles); t++) {
+                        long from = rows * t / tiles, end = rows * (t + 1) / tiles;
+                        const char *next = after(m, d, f + p, t, &step);
+                        TILES[end - from](x_ND + from * stride + d, stride, block + p * depth,
+                                          depth, next, step, *sums);
+                        for (long n = from; n < end; n++)
+                            put(sums[n - from], y_NF + n * m->outputs + f + p,
+                                least(PANEL, width - p), d > 0);
+                    }
+        }
 }
 
 /* y = x W^T for all outputs. */
