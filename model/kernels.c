@@ -1,4 +1,4 @@
-/* Products on a CPU, of few rows of activations and of many, and a whole step of one token through
+/* Products on a CPU, of few rows of activations and of many, and a whole step of new tokens through
 all layers.
 
 Where few tokens are read at a time, time goes into reading weights once and into starting
@@ -9,7 +9,8 @@ fit together is for `kernels.py` and `decoding.py`, which compile and call this,
 same tables.
 
 Letters, in the ends of names: N rows of activations, D inputs, F outputs, G groups of a row that
-share a scale; E experts; S tokens seen, W head width.
+share a scale; E experts; S tokens seen, T new tokens of a sequence, H heads, W head width, R pairs
+of a head.
 */
 
 #include <math.h>
@@ -35,6 +36,9 @@ enum {
     WIDTH = 64,         /* and with so many outputs a block in the second, */
     BAND = 16,          /* beside the rows of so many tiles */
     SPREAD = 4,         /* tiles among which the lines of the next block are shared out */
+    FEW_ROWS = 8,       /* the most for which weights are read once and not laid out anew */
+    SLICE = 512,        /* keys that are seen at once, */
+    QUERIES = 128,      /* by about so many rows of queries */
 };
 
 /* Eight stored numbers as float32, exactly. */
@@ -487,7 +491,9 @@ void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long s
 /* y = x W^T for all outputs. */
 static void product(const matrix *m, const float *x_ND, float *y_NF, long rows)
 {
-    if (m->is_input_major) {
+    if (rows > FEW_ROWS && !m->groups) {
+        multiply(m, x_ND, y_NF, rows, m->inputs, 0, m->outputs);
+    } else if (m->is_input_major) {
         memset(y_NF, 0, rows * m->outputs * sizeof(float));
         add_times(m, x_ND, y_NF, rows, m->inputs, 0, m->outputs);
     } else if (m->kind == NIBBLES) {
@@ -524,19 +530,6 @@ static inline float exponential(float x)
     return power * (1 + rest * (1 + rest * (0.5f + rest * (1 / 6.f + rest * end))));
 }
 
-static void softmax(float *scores_S, long seen)
-{
-    float highest = scores_S[0], total = 0;
-    for (long s = 1; s < seen; s++)
-        highest = scores_S[s] > highest ? scores_S[s] : highest;
-    for (long s = 0; s < seen; s++) {
-        scores_S[s] = exponential(scores_S[s] - highest);
-        total += scores_S[s];
-    }
-    for (long s = 0; s < seen; s++)
-        scores_S[s] /= total;
-}
-
 static void rms_norm(const matrix *norm, const float *x_ND, float *y_ND, long rows, long width,
                      float eps)
 {
@@ -569,19 +562,27 @@ typedef struct {
     int64_t tokens, stride;
 } page;
 
-/* Heads turned by position and, if asked, normalised. */
-static void place(const model *m, float *x_HW, long heads, int64_t position)
+/* The cosine and the sine by which each pair turns at a position. */
+static void turns_at(const model *m, int64_t position, float *turns_R2)
 {
     for (long r = 0; r < m->head / 2; r++) {
-        float angle = (float)position * m->frequencies_R[r], cosine = cosf(angle), sine = sinf(angle);
-        for (long h = 0; h < heads; h++) {
-            float *pair = x_HW + h * m->head + 2 * r, real = pair[0], other = pair[1];
-            pair[0] = real * cosine - other * sine;
-            pair[1] = real * sine + other * cosine;
-        }
+        float angle = (float)position * m->frequencies_R[r];
+        turns_R2[2 * r] = cosf(angle);
+        turns_R2[2 * r + 1] = sinf(angle);
     }
-    for (long h = 0; m->normalises && h < heads; h++) {
-        float *x_W = x_HW + h * m->head;
+}
+
+/* Heads turned and, if asked, normalised. */
+static void place(const model *m, float *x_HW, long heads, const float *turns_R2)
+{
+    for (float *x_W = x_HW; x_W < x_HW + heads * m->head; x_W += m->head) {
+        for (long w = 0; w < m->head; w += 2) {
+            float real = x_W[w], other = x_W[w + 1], cosine = turns_R2[w], sine = turns_R2[w + 1];
+            x_W[w] = real * cosine - other * sine;
+            x_W[w + 1] = real * sine + other * cosine;
+        }
+        if (!m->normalises)
+            continue;
         float factor = 1 / sqrtf(dot_float32(x_W, 0, x_W, m->head) / m->head + (float)m->eps);
         for (long w = 0; w < m->head; w++)
             x_W[w] *= factor;
@@ -597,7 +598,7 @@ static void sharpen(const model *m, float *q_HW, int64_t position)
         q_HW[w] *= factor;
 }
 
-/* Writes a head as the last token's of a page: bfloat16 is rounded to the nearest, ties to even. */
+/* Writes a head as a token's of a page: bfloat16 is rounded to the nearest, ties to even. */
 static void remember(long kind, void *numbers, long at, const float *x_W, long width)
 {
     for (long w = 0; w < width; w++) {
@@ -610,37 +611,124 @@ static void remember(long kind, void *numbers, long at, const float *x_W, long w
     }
 }
 
-/* A token to all that is in these pages. Query heads that share keys and values read them together:
-   they are rows, keys and then values the weights. */
-static void attend(const model *m, const page *pages, long count, const float *q_HW, float *y_HW)
+/* The keys and values of new tokens as the last of a page. */
+static void remember_all(const model *m, const page *last, long tokens, const float *k_THW,
+                         const float *v_THW)
 {
-    long groups = m->heads / m->kept, width = m->head, seen = 0;
-    for (long p = 0; p < count; p++)
-        seen += pages[p].tokens;
-    float *scores_GS = malloc(groups * seen * sizeof(float)), scale = 1 / sqrtf(width);
-    memset(y_HW, 0, m->heads * width * sizeof(float));
-    for (long head = 0; head < m->kept; head++) {
-        long from = 0, size = KINDS[m->cache_kind].size;
-        for (long p = 0; p < count; from += pages[p++].tokens) {
-            matrix keys = {.weights = (char *)pages[p].keys + head * pages[p].stride * size,
-                           .kind = m->cache_kind, .outputs = pages[p].tokens, .inputs = width};
-            linear(&keys, q_HW + head * groups * width, scores_GS + from, groups, seen, 0,
-                   keys.outputs);
+    for (long t = 0; t < tokens; t++)
+        for (long h = 0; h < m->kept; h++) {
+            long from = (t * m->kept + h) * m->head;
+            long at = h * last->stride + (last->tokens - tokens + t) * m->head;
+            remember(m->cache_kind, last->keys, at, k_THW + from, m->head);
+            remember(m->cache_kind, last->values, at, v_THW + from, m->head);
         }
-        for (long g = 0; g < groups; g++) {
-            for (long s = 0; s < seen; s++)
-                scores_GS[g * seen + s] *= scale;
-            softmax(scores_GS + g * seen, seen);
-        }
-        from = 0;
-        for (long p = 0; p < count; from += pages[p++].tokens) {
-            matrix values = {.weights = (char *)pages[p].values + head * pages[p].stride * size,
-                             .kind = m->cache_kind, .outputs = width, .inputs = pages[p].tokens};
-            add_times(&values, scores_GS + from, y_HW + head * groups * width, groups, seen, 0,
-                      width);
-        }
+}
+
+/* What rows of queries have seen so far. Softmax over many keys is made slice by slice: sums are of
+   e^(score - the highest yet), and shrink when a higher one comes (as in `parts`). */
+typedef struct {
+    float *q_NW, *y_NW, *part_NW, *scores_NS, *highest_N, *total_N;
+} gaze;
+
+static float largest(const float *x_S, long count)
+{
+    floats most = {0};
+    float found = x_S[0];
+    for (int i = 0; i < PLACES; i++)
+        most[i] = found;
+    long s = 0;
+    for (; s + PLACES <= count; s += PLACES) {
+        floats x = load_float32(x_S + s);
+        ints is_more = x > most;
+        most = (floats)(((ints)x & is_more) | ((ints)most & ~is_more));
     }
-    free(scores_GS);
+    for (; s < count; s++)
+        found = x_S[s] > found ? x_S[s] : found;
+    for (int i = 0; i < PLACES; i++)
+        found = most[i] > found ? most[i] : found;
+    return found;
+}
+
+/* Scores of what a row sees become weights, those of the rest 0. */
+static void weigh(float *scores_S, long keys, long seen, float scale, float *highest, float *total,
+                  float *y_W, long width)
+{
+    float most = scale * largest(scores_S, seen), more = 0, shrink;
+    most = most > *highest ? most : *highest;
+    shrink = exponential(*highest - most);
+    for (long w = 0; w < width; w++)
+        y_W[w] *= shrink;
+    for (long s = 0; s < seen; s++) {
+        scores_S[s] = exponential(scale * scores_S[s] - most);
+        more += scores_S[s];
+    }
+    memset(scores_S + seen, 0, (keys - seen) * sizeof(float));
+    *highest = most;
+    *total = *total * shrink + more;
+}
+
+/* Rows, of which each `groups` are a token, see a slice: the first token the first `before` keys and
+   one more, each further token one more than that before it. */
+static void see(gaze *g, const matrix *keys, const matrix *values, long rows, long groups,
+                long before)
+{
+    long slice = keys->outputs, width = keys->inputs;
+    product(keys, g->q_NW, g->scores_NS, rows);
+    for (long n = 0; n < rows; n++) {
+        long seen = least(slice, before + n / groups + 1);
+        if (seen > 0)
+            weigh(g->scores_NS + n * slice, slice, seen, 1 / sqrtf(width), g->highest_N + n,
+                  g->total_N + n, g->y_NW + n * width, width);
+        else
+            memset(g->scores_NS + n * slice, 0, slice * sizeof(float));
+    }
+    product(values, g->scores_NS, g->part_NW, rows);
+    for (long w = 0; w < rows * width; w++)
+        g->y_NW[w] += g->part_NW[w];
+}
+
+/* Rows see a head of all pages, up to their own tokens: `before` are the tokens before the first. */
+static void see_pages(const model *m, gaze *g, const page *pages, long head, long rows, long before)
+{
+    long groups = m->heads / m->kept, width = m->head, size = KINDS[m->cache_kind].size;
+    long reach = before + rows / groups;
+    for (long n = 0; n < rows; n++) {
+        g->highest_N[n] = -INFINITY;
+        g->total_N[n] = 0;
+    }
+    memset(g->y_NW, 0, rows * width * sizeof(float));
+    for (long from = 0; from < reach; from += pages++->tokens)
+        for (long s = 0; s < least(pages->tokens, reach - from); s += SLICE) {
+            long at = (head * pages->stride + s * width) * size;
+            long keys = least(SLICE, least(pages->tokens, reach - from) - s);
+            matrix key = {.weights = (char *)pages->keys + at, .kind = m->cache_kind,
+                          .outputs = keys, .inputs = width};
+            matrix value = {.weights = (char *)pages->values + at, .kind = m->cache_kind,
+                            .outputs = width, .inputs = keys, .is_input_major = 1};
+            see(g, &key, &value, rows, groups, before - from - s);
+        }
+}
+
+/* New tokens to all that is in these pages, of which they are the last. Query heads that share keys
+   and values read them together: they are rows, keys and then values the weights. */
+static void attend(const model *m, gaze *g, const page *pages, long count, long tokens,
+                   const float *q_THW, float *y_THW)
+{
+    long groups = m->heads / m->kept, heads = groups * m->head, wide = m->heads * m->head;
+    long most = (QUERIES + groups - 1) / groups, old = -tokens;
+    for (long p = 0; p < count; p++)
+        old += pages[p].tokens;
+    for (long head = 0; head < m->kept; head++)
+        for (long first = 0; first < tokens; first += most) {
+            long block = least(most, tokens - first), at = first * wide + head * heads;
+            for (long t = 0; t < block; t++)
+                memcpy(g->q_NW + t * heads, q_THW + at + t * wide, heads * sizeof(float));
+            see_pages(m, g, pages, head, block * groups, old + first);
+            for (long n = 0; n < block * groups; n++)
+                for (long w = 0; w < m->head; w++)
+                    y_THW[at + n / groups * wide + n % groups * m->head + w] =
+                        g->y_NW[n * m->head + w] / g->total_N[n];
+        }
 }
 
 /* silu(gate) * up, in the place of gate. */
@@ -664,12 +752,12 @@ static void add_feed_forward(const layer *l, const float *normed_ND, float *x_ND
         x_ND[d] += down_ND[d];
 }
 
-/* The share of each expert, sigmoid(logit), or 0 where it is not among the chosen. */
-static void route(const model *m, const matrix *router, const float *x_D, float *share_E)
+/* In the place of a row's logits the share of each expert: sigmoid(logit), or 0 where it is not
+   among the chosen. */
+static void choose(const model *m, float *logits_E)
 {
-    float logits_E[m->experts];
-    linear(router, x_D, logits_E, 1, m->experts, 0, m->experts);
-    memset(share_E, 0, m->experts * sizeof(float));
+    float share_E[m->experts];
+    memset(share_E, 0, sizeof share_E);
     for (long k = 0; k < m->chosen; k++) {
         long best = 0;
         for (long e = 1; e < m->experts; e++)
@@ -677,6 +765,7 @@ static void route(const model *m, const matrix *router, const float *x_D, float 
         share_E[best] = 1 / (1 + expf(-logits_E[best]));
         logits_E[best] = -INFINITY;
     }
+    memcpy(logits_E, share_E, sizeof share_E);
 }
 
 /* x += what the routed experts make of each row, expert by expert. The share multiplies the input:
@@ -685,18 +774,21 @@ static void add_experts(const model *m, const layer *l, const float *normed_ND, 
                         long rows, float *scratch)
 {
     long width = m->width, inner = l->experts_down.inputs, chose_M[rows];
-    float share_NE[rows][m->experts];
     float *x_MD = scratch, *both_MF = x_MD + rows * width, *gate_MF = both_MF + 2 * rows * inner;
+    float *share_NE = gate_MF + rows * inner;
+    product(&l->router, normed_ND, share_NE, rows);
     for (long n = 0; n < rows; n++)
-        route(m, &l->router, normed_ND + n * width, share_NE[n]);
+        choose(m, share_NE + n * m->experts);
     for (long e = 0; e < m->experts; e++) {
         long count = 0;
-        for (long n = 0; n < rows; n++)
-            if (share_NE[n][e] > 0) {
-                for (long d = 0; d < width; d++)
-                    x_MD[count * width + d] = normed_ND[n * width + d] * share_NE[n][e];
-                chose_M[count++] = n;
-            }
+        for (long n = 0; n < rows; n++) {
+            float share = share_NE[n * m->experts + e];
+            if (share == 0)
+                continue;
+            for (long d = 0; d < width; d++)
+                x_MD[count * width + d] = normed_ND[n * width + d] * share;
+            chose_M[count++] = n;
+        }
         if (!count)
             continue;
         matrix gate_up = pick(&l->experts_gate_up, e), down = pick(&l->experts_down, e);
@@ -712,38 +804,49 @@ static void add_experts(const model *m, const layer *l, const float *normed_ND, 
     }
 }
 
-/* One token of each row through all layers and the norm after them: x in, what is made of it out.
-   The pages of row n in a layer begin at starts[layer * rows + n]; the last token of the last page
-   is the new one, which is written here. Returns 1 if there is no memory. */
+/* New tokens of some sequences, one sequence after another, through all layers and the norm after
+   them: x in, what is made of it out. The pages of sequence i in a layer begin at
+   starts[layer * sequences + i]; its last tokens in the last page are the new ones, which are
+   written here. Returns 1 if there is no memory. */
 int step(const model *m, const layer *layers, const matrix *norm, const page *pages,
-         const int64_t *starts, const int64_t *position_N, float *x_ND, long rows)
+         const int64_t *starts, const int64_t *positions, const int64_t *lengths, float *x_ND,
+         long sequences)
 {
-    long width = m->width, wide = m->heads * m->head, narrow = m->kept * m->head;
-    float *normed_ND = malloc(rows * (3 * width + 2 * wide + 2 * narrow + 4 * m->inner) * sizeof(float));
+    long width = m->width, wide = m->heads * m->head, narrow = m->kept * m->head, rows = 0;
+    long groups = m->heads / m->kept, queries = QUERIES + groups;
+    for (long i = 0; i < sequences; i++)
+        rows += lengths[i];
+    long each = 3 * width + 2 * wide + 2 * narrow + 4 * m->inner + m->experts + m->head;
+    float *normed_ND = malloc((rows * each + queries * (3 * m->head + SLICE + 2)) * sizeof(float));
     if (!normed_ND)
         return 1;
     float *q = normed_ND + rows * width, *k = q + rows * wide, *v = k + rows * narrow;
-    float *y = v + rows * narrow, *scratch = y + rows * wide;
+    float *y = v + rows * narrow, *turns = y + rows * wide, *scratch = turns + rows * m->head;
+    gaze g = {.q_NW = normed_ND + rows * each};
+    g.y_NW = g.q_NW + queries * m->head;
+    g.part_NW = g.y_NW + queries * m->head;
+    g.scores_NS = g.part_NW + queries * m->head;
+    g.highest_N = g.scores_NS + queries * SLICE;
+    g.total_N = g.highest_N + queries;
+    for (long i = 0, n = 0; i < sequences; i++)
+        for (long t = 0; t < lengths[i]; t++, n++)
+            turns_at(m, positions[i] + t, turns + n * m->head);
     for (const layer *l = layers; l < layers + m->layers; l++) {
         rms_norm(&l->attention_norm, x_ND, normed_ND, rows, width, m->eps);
         product(&l->query, normed_ND, q, rows);
         product(&l->key, normed_ND, k, rows);
         product(&l->value, normed_ND, v, rows);
-        for (long n = 0; n < rows; n++) {
-            const int64_t *start = starts + (l - layers) * rows + n;
-            const page *last = pages + start[1] - 1;
-            if (l->rotates) {
-                place(m, q + n * wide, m->heads, position_N[n]);
-                place(m, k + n * narrow, m->kept, position_N[n]);
-            } else if (m->floor > 0) {
-                sharpen(m, q + n * wide, position_N[n]);
-            }
-            for (long h = 0; h < m->kept; h++) {
-                long at = h * last->stride + (last->tokens - 1) * m->head;
-                remember(m->cache_kind, last->keys, at, k + n * narrow + h * m->head, m->head);
-                remember(m->cache_kind, last->values, at, v + n * narrow + h * m->head, m->head);
-            }
-            attend(m, pages + start[0], start[1] - start[0], q + n * wide, y + n * wide);
+        for (long n = 0; l->rotates && n < rows; n++) {
+            place(m, q + n * wide, m->heads, turns + n * m->head);
+            place(m, k + n * narrow, m->kept, turns + n * m->head);
+        }
+        for (long i = 0, n = 0; i < sequences; n += lengths[i++]) {
+            const int64_t *start = starts + (l - layers) * sequences + i;
+            for (long t = 0; !l->rotates && m->floor > 0 && t < lengths[i]; t++)
+                sharpen(m, q + (n + t) * wide, positions[i] + t);
+            remember_all(m, pages + start[1] - 1, lengths[i], k + n * narrow, v + n * narrow);
+            attend(m, &g, pages + start[0], start[1] - start[0], lengths[i], q + n * wide,
+                   y + n * wide);
         }
         product(&l->output, y, scratch, rows);
         for (long d = 0; d < rows * width; d++)

@@ -5,8 +5,8 @@ float32 use little of the rate at which memory can be read. Where there are more
 bfloat16 have to be widened before torch multiplies them well. These serve on CPUs, without
 gradients, where there is a C compiler; without one, everything is computed by torch. A large
 product is cut among as many threads as torch may use. Compiling takes three seconds, once on a
-machine: the library is kept in the user's cache folder. Called by `products`, `moe` and `quantized.layers`, which ask
-`serve` first, and by `decoding`.
+machine: the library is kept in the user's cache folder. Called by `products`, `moe` and
+`quantized.layers`, which ask `serve` first, and by `decoding`.
 
 Letters: N rows of activations, _x any leading dimensions, D inputs, F outputs, J bytes of a row, G
 groups of a row that share a scale.
