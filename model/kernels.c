@@ -30,13 +30,15 @@ typedef uint8_t codes __attribute__((vector_size(8)));
 
 enum {
     PLACES = 8,         /* numbers in a vector */
+    LINE = 64,          /* bytes that come together */
     PANEL = 2 * PLACES, /* outputs that are multiplied together */
     TILE = 6,           /* rows that are: their 12 sums, and what they are made of, fill 16 registers */
     DEPTH = 512,        /* inputs of a block: a panel of it stays in the first cache, */
     WIDTH = 64,         /* and with so many outputs a block in the second, */
     BAND = 16,          /* beside the rows of so many tiles */
     SPREAD = 4,         /* tiles among which the lines of the next block are shared out */
-    FEW_ROWS = 8,       /* the most for which weights are read once and not laid out anew */
+    FEW_ROWS = 8,       /* the most for which weights are not laid out anew, */
+    FEWER_ROWS = 4,     /* and where they are input-major */
     SLICE = 512,        /* keys that are seen at once, */
     QUERIES = 128,      /* by about so many rows of queries */
 };
@@ -117,9 +119,21 @@ static inline void transpose(floats x[PLACES])
     }
 }
 
+/* How many bytes ahead memory is called for that is read in order: what was measured to be best. The
+   CPU does it by itself, but not far enough where weights are small and used up fast. */
+#define AHEAD(TYPE) (sizeof(TYPE) == sizeof(float) ? 512 : 4096)
+
+/* Memory that is read soon comes closer. */
+static inline void call(const void *from, long size, long ahead)
+{
+    for (long at = 0; at < size; at += LINE)
+        __builtin_prefetch((const char *)from + ahead + at);
+}
+
 /* The loops over a row of weights, for each kind in which they are stored:
    `dot` with a row of activations, `dots` with four that share the widening of a weight;
-   `add` to y what four inputs give, times their rows of weights, `add_two` to two rows of y.
+   `add` to y what an input gives, times its row of weights; `add_two` to two rows of y what four
+   inputs of each give.
    And how `count` outputs of weights become a panel, input by input, filled up with zeros: `lay`
    of input-major weights, `turn` of output-major ones, whole ones; `lay_part` of either. */
 
@@ -137,6 +151,7 @@ static inline void transpose(floats x[PLACES])
         floats a = {0}, b = {0}, c = {0}, e = {0};                                                \
         long d = 0;                                                                               \
         for (; d + 4 * PLACES <= inputs; d += 4 * PLACES) {                                       \
+            call(w + d, 4 * PLACES * sizeof(TYPE), AHEAD(TYPE));                                  \
             a += load_##KIND(w + d) * load_float32(x_D + d);                                      \
             b += load_##KIND(w + d + PLACES) * load_float32(x_D + d + PLACES);                    \
             c += load_##KIND(w + d + 2 * PLACES) * load_float32(x_D + d + 2 * PLACES);            \
@@ -172,22 +187,21 @@ static inline void transpose(floats x[PLACES])
             y_4[n] = sum(even[n] + odd[n]);                                                       \
     }                                                                                             \
                                                                                                   \
-    static void add_##KIND(const void *weights, long at, long stride, const float *x_4,           \
-                           float *y_F, long outputs)                                              \
+    static void add_##KIND(const void *weights, long at, float x, float *y_F, long outputs)       \
     {                                                                                             \
         const TYPE *w = (const TYPE *)weights + at;                                               \
         long f = 0;                                                                               \
-        for (; f + PLACES <= outputs; f += PLACES) {                                              \
-            floats y = load_float32(y_F + f);                                                     \
-            for (int d = 0; d < 4; d++)                                                           \
-                y += x_4[d] * load_##KIND(w + d * stride + f);                                    \
-            memcpy(y_F + f, &y, sizeof y);                                                        \
+        for (; f + 4 * PLACES <= outputs; f += 4 * PLACES) {                                      \
+            call(w + f, 4 * PLACES * sizeof(TYPE), AHEAD(TYPE));                                  \
+            for (int i = 0; i < 4 * PLACES; i += PLACES) {                                        \
+                floats y = load_float32(y_F + f + i) + x * load_##KIND(w + f + i);                \
+                memcpy(y_F + f + i, &y, sizeof y);                                                \
+            }                                                                                     \
         }                                                                                         \
-        if (f < outputs) {                                                                        \
-            floats y = part_float32(y_F + f, outputs - f);                                        \
-            for (int d = 0; d < 4; d++)                                                           \
-                y += x_4[d] * part_##KIND(w + d * stride + f, outputs - f);                       \
-            memcpy(y_F + f, &y, (outputs - f) * sizeof(float));                                   \
+        for (; f < outputs; f += PLACES) {                                                        \
+            long count = outputs - f < PLACES ? outputs - f : PLACES;                             \
+            floats y = part_float32(y_F + f, count) + x * part_##KIND(w + f, count);              \
+            memcpy(y_F + f, &y, count * sizeof(float));                                           \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
@@ -200,15 +214,17 @@ static inline void transpose(floats x[PLACES])
             floats y = load_float32(y_F + f), u = load_float32(u_F + f);                          \
             for (int d = 0; d < 4; d++) {                                                         \
                 floats weight = load_##KIND(w + d * stride + f);                                  \
+                if (f * sizeof(TYPE) % LINE == 0)                                                 \
+                    call(w + (d + 4) * stride + f, LINE, 0);                                      \
                 y += x_4[d] * weight;                                                             \
                 u += z_4[d] * weight;                                                             \
             }                                                                                     \
             memcpy(y_F + f, &y, sizeof y);                                                        \
             memcpy(u_F + f, &u, sizeof u);                                                        \
         }                                                                                         \
-        if (whole < outputs) {                                                                    \
-            add_##KIND(w, whole, stride, x_4, y_F + whole, outputs - whole);                      \
-            add_##KIND(w, whole, stride, z_4, u_F + whole, outputs - whole);                      \
+        for (int d = 0; d < 4; d++) {                                                             \
+            add_##KIND(w, d * stride + whole, x_4[d], y_F + whole, outputs - whole);              \
+            add_##KIND(w, d * stride + whole, z_4[d], u_F + whole, outputs - whole);              \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
@@ -261,7 +277,7 @@ static const struct {
     long size; /* in bytes */
     float (*dot)(const void *, long, const float *, long);
     void (*dots)(const void *, long, const float *, long, long, float *);
-    void (*add)(const void *, long, long, const float *, float *, long);
+    void (*add)(const void *, long, float, float *, long);
     void (*add_two)(const void *, long, long, const float *, const float *, float *, float *, long);
     void (*lay)(const void *, long, long, long, float *);
     void (*turn)(const void *, long, long, long, float *);
@@ -368,60 +384,51 @@ void linear_nibbles(const matrix *m, const float *x_ND, float *y_NF, long rows, 
     free(even);
 }
 
-/* y[:, first:last] += x W, where weights are input-major and rows of x are `stride` apart: four
-   inputs at a time, in tiles of y that stay in the first cache. */
+/* y[:, first:last] += x W, where weights are input-major and rows of x are `stride` apart, in tiles of
+   y that stay in the first cache: two rows and four inputs at a time, or input by input. */
 void add_times(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
                long last)
 {
-    long inputs = m->inputs, outputs = m->outputs, tile = rows > 8 ? 256 : 2048 / rows;
+    long outputs = m->outputs, tile = rows > 1 ? 512 : 2048;
     for (long f = first; f < last; f += tile) {
-        long width = least(tile, last - f), d = 0;
-        for (; d + 4 <= inputs; d += 4) {
-            const float *x = x_ND + d;
-            long n = 0, at = d * outputs + f;
-            for (; n + 2 <= rows; n += 2)
-                KINDS[m->kind].add_two(m->weights, at, outputs, x + n * stride,
-                                       x + (n + 1) * stride, y_NF + n * outputs + f,
+        long width = least(tile, last - f);
+        for (long d = 0; d < m->inputs; d += 4) {
+            long n = 0, count = least(4, m->inputs - d);
+            for (; count == 4 && n + 2 <= rows; n += 2)
+                KINDS[m->kind].add_two(m->weights, d * outputs + f, outputs, x_ND + n * stride + d,
+                                       x_ND + (n + 1) * stride + d, y_NF + n * outputs + f,
                                        y_NF + (n + 1) * outputs + f, width);
             for (; n < rows; n++)
-                KINDS[m->kind].add(m->weights, at, outputs, x + n * stride, y_NF + n * outputs + f,
-                                   width);
+                for (long i = d; i < d + count; i++)
+                    KINDS[m->kind].add(m->weights, i * outputs + f, x_ND[n * stride + i],
+                                       y_NF + n * outputs + f, width);
         }
-        for (; d < inputs; d++)
-            for (long n = 0; n < rows; n++) {
-                float x[4] = {x_ND[n * stride + d]};
-                KINDS[m->kind].add(m->weights, d * outputs + f, 0, x, y_NF + n * outputs + f, width);
-            }
     }
 }
 
-/* Sums take their places, or are added to what is there. */
-static inline void put(const float *sums, float *y, long count, int is_more)
-{
-    if (count < PANEL || is_more)
-        for (long f = 0; f < count; f++)
-            y[f] = is_more ? y[f] + sums[f] : sums[f];
-    else
-        memcpy(y, sums, PANEL * sizeof *y);
-}
-
-/* The sums of some rows with a panel. Meanwhile what is read next comes closer: a line, `step` bytes
-   after the one before, for every few inputs. */
+/* The sums of some rows with a panel, in place of what is in y or added to it. Meanwhile what is read
+   next comes closer: a line, `step` bytes after the one before, for every few inputs. */
 #define TILE_OF(ROWS)                                                                             \
     static void tile_##ROWS(const float *x, long stride, const float *panel, long depth,          \
-                            const char *next, long step, float *sums)                             \
+                            const char *next, long step, float *y, long outputs, int is_more)     \
     {                                                                                             \
-        floats y[ROWS][2] = {{{0}}};                                                              \
+        floats sums[ROWS][2] = {{{0}}};                                                           \
         for (long d = 0; d < depth; d++, panel += PANEL) {                                        \
             floats left = load_float32(panel), right = load_float32(panel + PLACES);              \
             if (d % SPREAD == 0)                                                                  \
                 __builtin_prefetch(next + d / SPREAD * step, 0, 2);                               \
             for (int n = 0; n < ROWS; n++) {                                                      \
-                y[n][0] += x[n * stride + d] * left;                                              \
-                y[n][1] += x[n * stride + d] * right;                                             \
+                sums[n][0] += x[n * stride + d] * left;                                           \
+                sums[n][1] += x[n * stride + d] * right;                                          \
             }                                                                                     \
         }                                                                                         \
-        memcpy(sums, y, sizeof y);                                                                \
+        for (int n = 0; n < ROWS; n++)                                                            \
+            for (int half = 0; half < 2; half++) {                                                \
+                float *place = y + n * outputs + half * PLACES;                                   \
+                if (is_more)                                                                      \
+                    sums[n][half] += load_float32(place);                                         \
+                memcpy(place, &sums[n][half], sizeof(floats));                                    \
+            }                                                                                     \
     }
 
 TILE_OF(1)
@@ -431,8 +438,8 @@ TILE_OF(4)
 TILE_OF(5)
 TILE_OF(6)
 
-static void (*const TILES[])(const float *, long, const float *, long, const char *, long,
-                             float *) = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+static void (*const TILES[])(const float *, long, const float *, long, const char *, long, float *,
+                             long, int) = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 
 /* A block of weights, panel by panel, as float32. */
 static void pack(const matrix *m, long d, long depth, long f, long width, float *block)
@@ -468,7 +475,7 @@ void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long s
               long last)
 {
     static _Thread_local float block[DEPTH * WIDTH] __attribute__((aligned(64)));
-    float sums[TILE][PANEL];
+    float part[TILE][PANEL];
     long tiles = (rows + TILE - 1) / TILE, step;
     for (long f = first; f < last; f += WIDTH)
         for (long d = 0; d < m->inputs; d += DEPTH) {
@@ -477,13 +484,18 @@ void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long s
             for (long band = 0; band < tiles; band += BAND)
                 for (long p = 0; p < width; p += PANEL)
                     for (long t = band; t < least(band + BAND, tiles); t++) {
-                        long from = rows * t / tiles, end = rows * (t + 1) / tiles;
+                        long n = rows * t / tiles, count = rows * (t + 1) / tiles - n;
+                        const float *x = x_ND + n * stride + d, *panel = block + p * depth;
                         const char *next = after(m, d, f + p, t, &step);
-                        TILES[end - from](x_ND + from * stride + d, stride, block + p * depth,
-                                          depth, next, step, *sums);
-                        for (long n = from; n < end; n++)
-                            put(sums[n - from], y_NF + n * m->outputs + f + p,
-                                least(PANEL, width - p), d > 0);
+                        float *y = y_NF + n * m->outputs + f + p;
+                        if (p + PANEL <= width) {
+                            TILES[count](x, stride, panel, depth, next, step, y, m->outputs, d > 0);
+                            continue;
+                        }
+                        TILES[count](x, stride, panel, depth, next, step, *part, PANEL, 0);
+                        for (n = 0; n < count; n++)
+                            for (long i = 0; i < width - p; i++)
+                                y[n * m->outputs + i] = part[n][i] + (d ? y[n * m->outputs + i] : 0);
                     }
         }
 }
@@ -491,7 +503,7 @@ void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long s
 /* y = x W^T for all outputs. */
 static void product(const matrix *m, const float *x_ND, float *y_NF, long rows)
 {
-    if (rows > FEW_ROWS && !m->groups) {
+    if (rows > (m->is_input_major ? FEWER_ROWS : FEW_ROWS) && !m->groups) {
         multiply(m, x_ND, y_NF, rows, m->inputs, 0, m->outputs);
     } else if (m->is_input_major) {
         memset(y_NF, 0, rows * m->outputs * sizeof(float));

@@ -1,7 +1,7 @@
 """The functions of `kernels.c`: compiled on this machine, and called with tensors.
 
-Where few tokens are read at a time, as in decoding, torch's products of weights that are not
-float32 use little of the rate at which memory can be read. Where there are more, weights in
+Where few tokens are read at a time, as in decoding, torch's products use little of the rate at which
+memory can be read, least where weights are not float32. Where there are more, weights in
 bfloat16 have to be widened before torch multiplies them well. These serve on CPUs, without
 gradients, where there is a C compiler; without one, everything is computed by torch. A large
 product is cut among as many threads as torch may use. Compiling takes three seconds, once on a
@@ -37,7 +37,8 @@ FLAGS = (
 )  # fmt: skip
 COMPILE_SECONDS = 120
 
-FEW_ROWS = 8  #: the most for which weights are read once and not laid out anew
+FEW_ROWS = 8  #: the most for which weights are not laid out anew,
+FEWER_ROWS = 4  #: and where they are input-major
 PANEL = 16  #: outputs that `kernels.c` multiplies together
 THREAD_WEIGHTS = 2**20  #: for fewer another thread is not worth waking: it takes some 50 us
 
@@ -140,15 +141,15 @@ def serve(x_xD: Tensor, *weights: Tensor) -> bool:
         rows > 0
         and x_xD.dtype in COMPUTED
         and not torch.is_grad_enabled()
-        and all(can_be_read(weight) and _is_faster(rows, weight.dtype) for weight in weights)
+        and all(can_be_read(weight) for weight in weights)
+        and (rows <= FEW_ROWS or _multiplies_all(weights))
         and library() is not None
     )
 
 
-def _is_faster(rows: int, dtype: torch.dtype) -> bool:
-    if rows <= FEW_ROWS:
-        return dtype != torch.float32
-    return dtype == torch.bfloat16 and multiplies()
+def _multiplies_all(weights: tuple[Tensor, ...]) -> bool:
+    """With many rows: in float32 torch is as fast."""
+    return multiplies() and all(weight.dtype == torch.bfloat16 for weight in weights)
 
 
 @cache
@@ -180,7 +181,7 @@ def times(x_xD: Tensor, weight_DF: Tensor) -> Tensor:
 def _product(name: str, matrix: Matrix, x_xD: Tensor) -> Tensor:
     x_ND = x_xD.reshape(-1, x_xD.shape[-1]).float().contiguous()
     y_NF = x_ND.new_zeros(len(x_ND), matrix.outputs)
-    are_many = len(x_ND) > FEW_ROWS
+    are_many = len(x_ND) > (FEWER_ROWS if matrix.is_input_major else FEW_ROWS)
     stride = matrix.inputs if are_many or matrix.is_input_major else matrix.outputs
     run = _function("multiply" if are_many else name)
 

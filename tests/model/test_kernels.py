@@ -25,12 +25,13 @@ def _seed() -> Iterator[None]:
 
 
 @has_compiler
-@pytest.mark.parametrize("rows", [1, 2, 5, kernels.FEW_ROWS])
-@pytest.mark.parametrize(("inputs", "outputs"), [(64, 32), (37, 300), (3, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, kernels.FEW_ROWS])
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 32), (37, 300), (3, 5), (130, 2100)])
 @torch.no_grad()
-def test_products_with_bfloat16_weights(rows: int, inputs: int, outputs: int) -> None:
+def test_products_of_few_rows(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> None:
     x_ND = torch.randn(rows, inputs)
-    weight_FD = torch.randn(outputs, inputs).bfloat16()
+    weight_FD = torch.randn(outputs, inputs).to(dtype)
     weight_DF = weight_FD.t().contiguous()
     assert kernels.serve(x_ND, weight_FD, weight_DF)
     expected = x_ND @ weight_FD.float().t()
@@ -118,7 +119,7 @@ def test_training_and_what_torch_does_as_well_are_left_to_torch(
     assert not kernels.serve(torch.randn(1, 16), weight_FD)
     with torch.no_grad():
         assert kernels.serve(torch.randn(1, 16), weight_FD)
-        assert not kernels.serve(torch.randn(1, 16), weight_FD.float())
+        assert not kernels.serve(torch.randn(1, 16), weight_FD.half())
         assert not kernels.serve(torch.randn(1, 16), weight_FD.t().contiguous().t())
         many = torch.randn(kernels.FEW_ROWS + 1, 16)
         monkeypatch.setattr(kernels, "multiplies", lambda: True)
