@@ -1,7 +1,7 @@
 """The functions of `kernels.c`: compiled on this machine, and called with tensors.
 
-Where few tokens are read at a time, as in decoding, torch's products use little of the rate at which
-memory can be read, least where weights are not float32. Where there are more, weights in
+Where few tokens are read at a time, as in decoding, torch's products use little of the rate at
+which memory can be read, least where weights are not float32. Where there are more, weights in
 bfloat16 have to be widened before torch multiplies them well. These serve on CPUs, without
 gradients, where there is a C compiler; without one, everything is computed by torch. A large
 product is cut among as many threads as torch may use. Compiling takes three seconds, once on a
@@ -180,10 +180,11 @@ def times(x_xD: Tensor, weight_DF: Tensor) -> Tensor:
 
 def _product(name: str, matrix: Matrix, x_xD: Tensor) -> Tensor:
     x_ND = x_xD.reshape(-1, x_xD.shape[-1]).float().contiguous()
-    y_NF = x_ND.new_zeros(len(x_ND), matrix.outputs)
     are_many = len(x_ND) > (FEWER_ROWS if matrix.is_input_major else FEW_ROWS)
     stride = matrix.inputs if are_many or matrix.is_input_major else matrix.outputs
     run = _function("multiply" if are_many else name)
+    make = x_ND.new_zeros if run is _function("add_times") else x_ND.new_empty
+    y_NF = make(len(x_ND), matrix.outputs)
 
     def run_part(first: int, last: int) -> None:
         run(ctypes.byref(matrix), x_ND.data_ptr(), y_NF.data_ptr(), len(x_ND), stride, first, last)
