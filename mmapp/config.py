@@ -15,10 +15,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mmapp.types import Role
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+#: Every role, as `roles` names them.
+ALL_ROLES = ",".join(Role)
 
 
 def user_data_folder() -> Path:
@@ -93,6 +99,16 @@ class Settings(BaseSettings):
     )
     engine_tries: int = Field(5, description="Tries of one request to it before a job fails", ge=1)
     workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
+    roles: str = Field(
+        ALL_ROLES,
+        description="What a worker does, with commas between; all of a job where all three stand",
+    )
+    feature_disk_mb: int = Field(
+        2_000,
+        description="Disk on which workers of the role encode keep what they saw in pictures, "
+        "for those of the role generate, in MB; 0: none",
+        ge=0,
+    )
     worker_events: bool = Field(
         False, description="Workers tell what they do by Celery's events, for Flower"
     )
@@ -166,6 +182,20 @@ class Settings(BaseSettings):
             return values_in_files(settings_cls.model_fields, os.environ)
 
         return init_settings, env_settings, files, dotenv_settings
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, value: str) -> str:
+        """Each once, in their order; refuses what is no role, and none at all."""
+        told = {name.strip() for name in value.split(",")} - {""}
+        if not told or told - {*Role}:
+            raise ValueError(f"{value!r}: name some of {ALL_ROLES}, with commas between")
+        return ",".join(role for role in Role if role in told)
+
+    @property
+    def worker_roles(self) -> tuple[Role, ...]:
+        """What a worker with these settings does."""
+        return tuple(Role(name) for name in self.roles.split(","))
 
     @property
     def recognition(self) -> str:

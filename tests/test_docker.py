@@ -87,6 +87,14 @@ def test_settings_of_the_files_are_settings_of_ours() -> None:
             assert {name.removesuffix("_FILE") for name in ours} <= known
 
 
+def test_the_roles_apart_are_all_roles_and_share_the_files() -> None:
+    from mmapp.types import Role
+
+    apart = [one for one in PRODUCTION["services"].values() if one.get("profiles") == ["roles"]]
+    assert [one["command"][-2:] for one in apart] == [["--role", role] for role in Role]
+    assert all(one["volumes"] == PRODUCTION["services"]["worker"]["volumes"] for one in apart)
+
+
 def test_the_secrets_are_those_that_compose_wants(secrets: Path) -> None:
     wanted = {Path(one["file"]).name for one in PRODUCTION["secrets"].values()}
     assert {path.name for path in secrets.iterdir()} == wanted

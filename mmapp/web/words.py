@@ -68,6 +68,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "eta_min": ("about {n} min left", "约剩 {n} 分钟"),
     "eta_h": ("about {n} h left", "约剩 {n} 小时"),
     "phase_preparing": ("Looking through", "浏览"),
+    "phase_drawing": ("Drawing pages", "绘制页面"),
+    "phase_encoding": ("Looking at pictures", "查看图片"),
     "phase_locating": ("Finding the places", "定位"),
     "phase_recognising": ("Recognising text in pictures", "识别图片中的文字"),
     "phase_reading": ("Reading", "阅读"),
@@ -82,6 +84,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "unit_claims": ("claims", "条说法"),
     "unit_figures": ("figures", "幅插图"),
     "unit_views": ("views", "个视图"),
+    "unit_pictures": ("pictures", "张图片"),
     "unit_pages": ("pages", "页"),
     # documents
     "documents_lead": (
@@ -511,6 +514,16 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "lane_batch": ("batches", "批量"),
     "longest_wait": ("longest wait", "最长等待"),
     "workers": ("Workers", "工作进程"),
+    "roles": ("Roles", "角色"),
+    "waits_for": ("Waits for the role", "等待的角色"),
+    "role_all": ("all", "全部"),
+    "role_ingest": ("ingest", "预处理"),
+    "role_encode": ("encode", "编码"),
+    "role_generate": ("generate", "生成"),
+    "role_unserved": (
+        "Jobs wait for the role {role}, which no worker has ({n}). Start one: {command}",
+        "有 {n} 个任务在等待“{role}”角色，但没有工作进程承担它。请启动一个：{command}",
+    ),
     "worker": ("Worker", "工作进程"),
     "state": ("State", "状态"),
     "device": ("Device", "设备"),
