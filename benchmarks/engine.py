@@ -358,7 +358,8 @@ def shares(
                 continue
             if work.kind == "prefill":
                 told = "GFLOP/s of products"
-                reached, limit = 2 * turns.value(work) * sum(weights), limits["matrix"]
+                layers, _ = weights  # the unembedding is multiplied with the last token alone
+                reached, limit = 2 * turns.value(work) * layers, limits["matrix"]
             elif work.kind == "decode":
                 size = getattr(torch, options.dtype).itemsize
                 read = sum(weights) * (1 if name in OURS_OF.values() else size)

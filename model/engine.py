@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -386,25 +386,35 @@ class Engine:
         )
 
     def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
-        """What several requests want: the next tokens of answers in one pass, compiled if that can
-        be, and the rest in another."""
-        decoder = self._decoder([each.cache for each in wanted if each.is_step])
-        if decoder is None:
-            parts = self._read_plainly(wanted)
-        else:
-            steps = iter(self._decode(decoder, [each for each in wanted if each.is_step]))
-            others = iter(self._read_plainly([each for each in wanted if not each.is_step]))
-            parts = [next(steps if each.is_step else others) for each in wanted]
+        """What several requests want: what can be compiled in one pass, and the rest in another."""
+        decoder, are_compiled = self._decoder_for(wanted)
+        marked = list(zip(wanted, are_compiled, strict=True))
+        compiled = self._decode(decoder, [each for each, is_compiled in marked if is_compiled])
+        others = self._read_plainly([each for each, is_compiled in marked if not is_compiled])
+        reads = {True: iter(compiled), False: iter(others)}
+        parts = [next(reads[is_compiled]) for is_compiled in are_compiled]
         logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
         return [
             Found(h_TD, next(logits) if each.predicts else None)
             for h_TD, each in zip(parts, wanted, strict=True)
         ]
 
-    def _decode(self, decoder: Decoder, wanted: list[Wanted]) -> list[Tensor]:
-        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
-        x_1ND = self._embed(Piece(ids))
-        return list(torch.split(decoder.read(x_1ND[0], [each.cache for each in wanted]), 1))
+    def _decoder_for(self, wanted: list[Wanted]) -> tuple[Decoder | None, list[bool]]:
+        """Which of them it is to read: all that follow what their caches hold; if these are not for
+        it, the next tokens of answers; or nothing."""
+        for chosen in ([each.follows for each in wanted], [each.is_step for each in wanted]):
+            served = list(compress(wanted, chosen))
+            lengths = [len(each.piece.token_ids) for each in served]
+            if decoder := self._decoder([each.cache for each in served], lengths):
+                return decoder, chosen
+        return None, [False] * len(wanted)
+
+    def _decode(self, decoder: Decoder | None, wanted: list[Wanted]) -> list[Tensor]:
+        if decoder is None:
+            return []
+        x_1TD = self._embed_side_by_side(wanted)
+        new = torch.split(x_1TD, [len(each.piece.token_ids) for each in wanted], dim=1)
+        return [h_1TD[0] for h_1TD in decoder.read(new, [each.cache for each in wanted])]
 
     def _read_plainly(self, wanted: list[Wanted]) -> list[Tensor]:
         """In one pass; one after another with cross-attention."""
@@ -424,15 +434,18 @@ class Engine:
         return h_BTD[0]
 
     def _read_side_by_side(self, wanted: list[Wanted]) -> list[Tensor]:
-        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
-        tiles = [x for each in wanted if (x := each.piece.tiles_N3SS) is not None]
         h_1TD = self._transformer.read_side_by_side(
-            self._embed(Piece(ids, torch.cat(tiles) if tiles else None)),
+            self._embed_side_by_side(wanted),
             [each.layout for each in wanted],
             [each.cache for each in wanted],
             [each.extend_cache for each in wanted],
         )
         return list(torch.split(h_1TD[0], [len(each.piece.token_ids) for each in wanted]))
+
+    def _embed_side_by_side(self, wanted: list[Wanted]) -> Tensor:
+        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
+        tiles = [x for each in wanted if (x := each.piece.tiles_N3SS) is not None]
+        return self._embed(Piece(ids, torch.cat(tiles) if tiles else None))
 
     def _logits_after(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """For the last token of each, with the weights of the vocabulary read once for all."""
