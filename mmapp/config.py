@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     blobs_ca: str = Field(
         "", description="PEM file of the authority that signed the store's certificate, if your own"
     )
+    blobs_seconds: float = Field(
+        30.0,
+        description="How long a store that does not answer is asked again, in seconds",
+        ge=0,
+        le=240,
+    )
     blobs_memory_mb: int = Field(
         256,
         description="Memory in which a process keeps files that it has read from S3, in MB",

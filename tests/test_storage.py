@@ -14,7 +14,7 @@ import pytest
 
 from mmapp.config import Settings
 from mmapp.errors import BadInput, DamagedFile, NotFound, StorageProblem, StorageRefused
-from mmapp.storage import Blobs, Folder, bucket, check, open_blobs
+from mmapp.storage import Blobs, Folder, check, open_blobs
 from mmapp.storage.bucket import Bucket
 from mmapp.storage.recent import Recent
 from tests.servers import S3Server, rclone, s3_server
@@ -247,7 +247,7 @@ def test_settings_that_can_not_work_are_refused_before_anything_is_asked(
 
 
 def test_a_store_that_is_away_for_a_moment_is_waited_for_and_then_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     with s3_server(tmp_path) as server:
         blobs = open_blobs(server.settings("files", blobs_memory_mb=0))
@@ -257,8 +257,7 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for_and_then_told(
         back.start()
         assert blobs.get(sha256) == b"words"
         back.join()
-        monkeypatch.setattr(bucket, "RETRY_S", 0.5)
-        impatient = open_blobs(server.settings("files"))
+        impatient = open_blobs(server.settings("files", blobs_seconds=0.5))
         server.kill()
         for ask in (lambda: impatient.get(sha256), lambda: impatient.put(b"more")):
             with pytest.raises(StorageProblem, match="see that the store runs") as told:

@@ -1,7 +1,7 @@
 """Blobs in a bucket of an S3-compatible store: Amazon's, or one of your own.
 
 A blob is one PUT, which such a store shows whole or not at all; parts are never used, so a killed
-process leaves nothing behind. What may pass is tried again here for half a minute, then told as
+process leaves nothing behind. What may pass is tried again here for some time, then told as
 `StorageProblem`, with which a job is put back; what cannot (keys, bucket) is told at once. Refuses
 bytes that are not those of their name, whoever runs the store.
 
@@ -37,9 +37,8 @@ LONGEST_S = 300
 SILENCE_S = 60
 CONNECT_S = 5
 
-#: What fails and may pass is tried again until so long after the first try.
-RETRY_S = 30
-MOST_RETRIES = 20
+#: Tries follow each other ever more slowly; the settings say for how long.
+MOST_RETRIES = 100
 LONGEST_PAUSE_S = 3
 
 #: No document and no picture of a page comes near; a store that offers more is not believed.
@@ -75,7 +74,7 @@ class Bucket:
             prefix=prefix or None,
             config=config,
             client_options=_client(settings),
-            retry_config=_retries(),
+            retry_config=_retries(settings),
         )
         return cls(store, settings.blobs_url, settings.blobs_memory_mb * 1_000_000)
 
@@ -186,10 +185,10 @@ def _client(settings: Settings) -> ClientConfig:
     return options
 
 
-def _retries() -> RetryConfig:
+def _retries(settings: Settings) -> RetryConfig:
     return {
         "max_retries": MOST_RETRIES,
-        "retry_timeout": timedelta(seconds=RETRY_S),
+        "retry_timeout": timedelta(seconds=settings.blobs_seconds),
         "backoff": {"max_backoff": timedelta(seconds=LONGEST_PAUSE_S)},
     }
 
