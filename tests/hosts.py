@@ -26,14 +26,16 @@ CLONE_NEWNET = 0x40000000
 
 
 class Network:
-    """The middle of the star; makes hosts."""
+    """The middle of the star; makes hosts, whose logs are in a folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
         self._hosts: list[Host] = []
 
     def host(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Host:
         """A host that runs one command, once its cable is plugged in."""
-        host = Host(name, len(self._hosts) + 2, command, environment)
+        log = self._logs / f"{name}.log"
+        host = Host(name, len(self._hosts) + 2, command, environment, log)
         self._hosts.append(host)
         return host
 
@@ -46,19 +48,27 @@ class Host:
     """A machine that runs one command."""
 
     def __init__(
-        self, name: str, number: int, command: Sequence[str], environment: Mapping[str, str]
+        self,
+        name: str,
+        number: int,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
     ) -> None:
-        self.name = name
+        self.log = log
         self._cable = f"cable{number}"
         within = f'hostname {name} && read plugged_in && exec "$@"'
-        self._process = subprocess.Popen(
-            [
-                *("unshare", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"),
-                *("sh", "-c", within, "sh", *command),
-            ],
-            stdin=subprocess.PIPE,
-            env=dict(environment),
-        )
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [
+                    *("unshare", "--net", "--uts", "--pid", "--fork", "--mount-proc"),
+                    *("--kill-child", "sh", "-c", within, "sh", *command),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+            )
         self._plug_in(f"10.213.0.{number}/24")
         assert self._process.stdin is not None
         with self._process.stdin as told:
@@ -93,7 +103,7 @@ class Host:
 
 
 @contextmanager
-def network() -> Iterator[Network]:
+def network(logs: Path) -> Iterator[Network]:
     """A network of its own for this thread."""
     if not sys.platform.startswith("linux") or not (shutil.which("ip") and shutil.which("unshare")):
         pytest.skip("network namespaces need Linux with iproute2 and util-linux")
@@ -102,7 +112,7 @@ def network() -> Iterator[Network]:
     if libc.unshare(CLONE_NEWNET):
         os.close(home)
         pytest.skip(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
-    made = Network()
+    made = Network(logs)
     try:
         _ip("link", "set", "lo", "up")
         _ip("link", "add", BRIDGE, "type", "bridge")

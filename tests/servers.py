@@ -205,6 +205,11 @@ class S3Server:
             time.sleep(0.02)
         raise TimeoutError("the store does not start")
 
+    def freeze(self) -> None:
+        """Takes connections and says nothing, until it is killed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

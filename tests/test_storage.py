@@ -14,7 +14,7 @@ import pytest
 
 from mmapp.config import Settings
 from mmapp.errors import BadInput, DamagedFile, NotFound, StorageProblem, StorageRefused
-from mmapp.storage import Blobs, Folder, check, open_blobs
+from mmapp.storage import Blobs, Folder, bucket, check, open_blobs
 from mmapp.storage.bucket import Bucket
 from mmapp.storage.recent import Recent
 from tests.servers import S3Server, rclone, s3_server
@@ -260,6 +260,17 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for_and_then_told(
         impatient = open_blobs(server.settings("files", blobs_seconds=0.5))
         server.kill()
         for ask in (lambda: impatient.get(sha256), lambda: impatient.put(b"more")):
-            with pytest.raises(StorageProblem, match="see that the store runs") as told:
+            with pytest.raises(
+                StorageProblem, match=r"\(no connection\); see that the store runs"
+            ) as told:
                 ask()
             assert told.value.may_pass
+
+
+def test_a_store_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "SILENCE_S", 1)
+    with s3_server(tmp_path) as server:
+        blobs = open_blobs(server.settings("files", blobs_seconds=0.5))
+        server.freeze()
+        with pytest.raises(StorageProblem, match=r"\(no answer in time\)"):
+            blobs.put(b"words")

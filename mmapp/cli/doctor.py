@@ -129,7 +129,10 @@ def _files(settings: Settings) -> tuple[str, str]:
         return "in the data folder", ""
     with Jobs(settings) as jobs:
         began = time.monotonic()
-        jobs.check_blobs()
+        try:
+            jobs.check_blobs()
+        except MmappError as error:
+            return str(error), "Start the store, or correct what begins with MMAPP_BLOBS_"
     seconds = time.monotonic() - began
     return f"one written to, read from and removed from {settings.blobs_url} in {seconds:.2f} s", ""
 

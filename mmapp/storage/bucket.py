@@ -194,7 +194,11 @@ def _retries(settings: Settings) -> RetryConfig:
 
 
 def _reason(error: Exception) -> str:
-    """The store's own word for it, or the end of the library's first line."""
-    code = re.search(r"<Code>(\w+)</Code>", str(error))
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return code[1] if code else line.rpartition(" - ")[2][:200]
+    """The store's own word for it, or what the library says at the end of its first line."""
+    text = str(error)
+    if code := re.search(r"<Code>(\w+)</Code>", text):
+        return code[1]
+    if kind := re.search(r"\bkind: (Connect|Timeout)\b", text):
+        return {"Connect": "no connection", "Timeout": "no answer in time"}[kind[1]]
+    line = (text.splitlines() or [type(error).__name__])[0]
+    return line.rpartition(" - ")[2][:200]
