@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -165,15 +165,16 @@ class S3Server:
 
     KEY_ID, SECRET, BUCKET = "the-key", "the-secret", "mmapp"
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, host: str = "127.0.0.1", *, tls: Sequence[str] = ()) -> None:
+        """`tls`: the files of a certificate and of its key."""
+        self.folder, self._tls = folder, tls
         (folder / self.BUCKET).mkdir(parents=True)
         self._host, self._port = host, free_port(host)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
 
     def settings(self, prefix: str, **others: object) -> Settings:
         """Settings of which files are kept here."""
@@ -191,11 +192,13 @@ class S3Server:
         return self.folder / self.BUCKET / prefix
 
     def start(self) -> None:
+        more = ["--cert", self._tls[0], "--key", self._tls[1]] if self._tls else []
         self._process = subprocess.Popen(
             [
                 *(rclone(), "serve", "s3", str(self.folder), "--config", os.devnull),
                 *("--addr", f"{self._host}:{self._port}"),
                 *("--auth-key", f"{self.KEY_ID},{self.SECRET}", "--log-level", "EMERGENCY"),
+                *more,
             ]
         )
         for _ in range(1000):
@@ -227,8 +230,8 @@ def rclone() -> str:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
-    server = S3Server(folder)
+def s3_server(folder: Path, *, tls: Sequence[str] = ()) -> Iterator[S3Server]:
+    server = S3Server(folder, tls=tls)
     server.start()
     try:
         yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -274,3 +275,18 @@ def test_a_store_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         server.freeze()
         with pytest.raises(StorageProblem, match=r"\(no answer in time\)"):
             blobs.put(b"words")
+
+
+def test_a_certificate_of_our_own_authority_is_trusted_when_it_is_named(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not there to make a certificate")
+    certificate, key = str(tmp_path / "store.pem"), str(tmp_path / "store.key")
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    made += ["-out", certificate, "-keyout", key]
+    subprocess.run(made, check=True, capture_output=True)
+    with s3_server(tmp_path / "s3", tls=(certificate, key)) as server:
+        check(open_blobs(server.settings("files", blobs_ca=certificate)))
+        with pytest.raises(StorageProblem):
+            check(open_blobs(server.settings("files", blobs_seconds=0)))
