@@ -90,9 +90,9 @@ class Ours:
         from model.transformer import Layout
 
         x_BTD = self.transformer.embed(ids_BT)
-        decoder = self.decoder([self.cache]) if ids_BT.shape[1] == 1 else None
+        decoder = self.decoder([self.cache], [ids_BT.shape[1]])
         if decoder is not None:
-            h_BTD = decoder.read(x_BTD[:, 0], [self.cache])[:, None]
+            [h_BTD] = decoder.read([x_BTD], [self.cache])
         else:
             layout = Layout.consecutive(self.cache.length, ids_BT.shape[1], len(ids_BT))
             h_BTD = self.transformer(x_BTD, layout, self.cache)

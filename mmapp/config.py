@@ -15,10 +15,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mmapp.types import Role
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+#: Every role, as `roles` names them.
+ALL_ROLES = ",".join(Role)
 
 
 def user_data_folder() -> Path:
@@ -99,6 +105,12 @@ class Settings(BaseSettings):
         description="Memory in which a worker keeps what it has seen in photos, in MB; 0: none",
         ge=0,
     )
+    engine_memory_mb: int = Field(
+        0,
+        description="Memory for what a worker reads at a time (keys and values), in MB; longer "
+        "documents are read in parts; 0: what is free",
+        ge=0,
+    )
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
     engine_url: str = Field(
         "",
@@ -114,6 +126,19 @@ class Settings(BaseSettings):
     )
     engine_tries: int = Field(5, description="Tries of one request to it before a job fails", ge=1)
     workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
+    roles: str = Field(
+        ALL_ROLES,
+        description="What a worker does, with commas between; all of a job where all three stand",
+    )
+    feature_disk_mb: int = Field(
+        2_000,
+        description="Disk on which workers of the role encode keep what they saw in pictures, "
+        "for those of the role generate, in MB; 0: none",
+        ge=0,
+    )
+    worker_events: bool = Field(
+        False, description="Workers tell what they do by Celery's events, for Flower"
+    )
 
     host: str = Field("127.0.0.1", description="Address that the web UI binds to")
     port: int = Field(7860, description="Port of the web UI; taken ports are skipped", ge=0)
@@ -184,6 +209,20 @@ class Settings(BaseSettings):
             return values_in_files(settings_cls.model_fields, os.environ)
 
         return init_settings, env_settings, files, dotenv_settings
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, value: str) -> str:
+        """Each once, in their order; refuses what is no role, and none at all."""
+        told = {name.strip() for name in value.split(",")} - {""}
+        if not told or told - {*Role}:
+            raise ValueError(f"{value!r}: name some of {ALL_ROLES}, with commas between")
+        return ",".join(role for role in Role if role in told)
+
+    @property
+    def worker_roles(self) -> tuple[Role, ...]:
+        """What a worker with these settings does."""
+        return tuple(Role(name) for name in self.roles.split(","))
 
     @property
     def recognition(self) -> str:

@@ -45,6 +45,12 @@ class Wanted(NamedTuple):
         """Whether it is the next token of an answer that is being written."""
         return self.predicts and len(self.piece.token_ids) == 1
 
+    @property
+    def follows(self) -> bool:
+        """Whether it simply goes on from what the cache holds, which holds it from then on."""
+        layout = self.layout
+        return self.extend_cache and layout.segments_BT is None and layout.branches_BT is None
+
 
 class Found(NamedTuple):
     """What the model made of them."""

@@ -68,12 +68,21 @@ class LayerCache:
         self.read += new
         return self._until_now()
 
-    def claim(self) -> list[Segment]:
-        """As `extend` by one token, whose keys and values the caller writes himself: they are the
-        last of the last segment."""
-        self._last_page(1).filled += 1
-        self.held += 1
-        self.read += 1
+    @property
+    def room(self) -> int:
+        """Tokens that can be claimed at once: up to the end of a page, or of the chunk."""
+        page = PAGE_TOKENS - self.held % PAGE_TOKENS
+        return page if self.limit is None else min(page, self.limit - self.held)
+
+    def claim(self, new: int) -> list[Segment]:
+        """As `extend` by tokens whose keys and values the caller writes himself: they are the last
+        of the last segment. There must be `room` for them."""
+        page = self._last_page(new)
+        if page.filled + new > page.capacity:
+            page = self.pages[-1] = page.copy(page.filled, self._capacity(page.filled + new))
+        page.filled += new
+        self.held += new
+        self.read += new
         return self._until_now()
 
     def clone(self) -> LayerCache:
@@ -153,6 +162,11 @@ class Cache:
 
     def __iter__(self) -> Iterator[LayerCache]:
         return iter(self.layers)
+
+    @property
+    def room(self) -> int:
+        """Tokens that can be claimed at once of every layer."""
+        return min(layer.room for layer in self.layers)
 
     def clone(self) -> Cache:
         """A cache that can be extended while this one stays as it is; they share what they hold."""

@@ -1,11 +1,14 @@
-"""Decoding, compiled: one token of each of several sequences through all layers in one call.
+"""Reading, compiled: the next tokens of several sequences through all layers in one call.
 
 In a step of a small model on a CPU, starting some 1,500 operations takes longer than reading the
-weights. `step` of `kernels.c` starts none: it computes what `Transformer.forward` does, in float32
-from weights as they are stored. `Decoder.of` is None, and the transformer itself is to be used,
-without a compiler, on GPUs, and with layers of cross-attention. Called by `engine`.
+weights; where many tokens are read, what stands between the products takes a third of the time.
+`step` of `kernels.c` starts nothing and keeps what it computes close: it does what
+`Transformer.forward` does with tokens that follow what their caches hold, in float32 from weights
+as they are stored. `Decoder.of` is None, and the transformer itself is to be used, without a
+compiler, on GPUs, and with layers of cross-attention; `serves` says which tokens are not for it.
+Called by `engine`.
 
-Letters: N sequences, D model width.
+Letters: B rows of a cache, T new tokens, N tokens of all sequences, D model width.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import ctypes
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from operator import is_
 from typing import NamedTuple
 
 import torch
@@ -28,7 +32,9 @@ from model.quantized.layers import QuantizedWeight
 from model.rope import frequencies
 from model.transformer import Block, Transformer
 
-MOST_ROWS = 16  #: `engine` writes no more answers at once
+#: Tokens from which on many rows must be multiplied fast here: `engine` writes no more answers at
+#: once.
+MOST_STEPS = 16
 #: The parts that every layer has, in the words of `kernels.c`.
 NAMES = (
     "attention_norm", "query", "key", "value", "output", "feed_forward_norm", "gate", "up", "down",
@@ -68,10 +74,13 @@ class Decoder:
         text, library = transformer.config.text, kernels.library()
         assert library is not None
         self._step = library.step
-        self._step.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_long]
+        self._step.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_long]
         self._kept = layers  # the tensors that addresses are of
-        self._links = list(links(transformer))
-        self._modules = list(transformer.modules())
+        self._links = Links.of(transformer)
+        modules = list(transformer.modules())
+        self._watchers = [
+            hooks for m in modules for hooks in (m._forward_pre_hooks, m._forward_hooks)
+        ]
         self._norm = kernels.Matrix.of(transformer.norm.weight)
         self._layers = (Layer * len(layers))(
             *(
@@ -82,6 +91,8 @@ class Decoder:
         self._frequencies_R = frequencies(text.rope, text.head_dim, torch.device("cpu"))
         shapes = [part.weight.shape for layer in layers for part in layer.values()]
         self._largest = max(shape[-2:].numel() for shape in shapes)
+        parts = chain.from_iterable(layer.values() for layer in layers)
+        self._is_plain = all(part.weight.dtype in kernels.COMPUTED for part in parts)
         self._model = Model(
             len(layers), text.hidden_size, text.num_attention_heads, text.num_key_value_heads,
             text.head_dim, text.num_local_experts, text.num_experts_per_tok,
@@ -103,45 +114,60 @@ class Decoder:
 
     def is_current(self) -> bool:
         """Whether all weights are still where they were."""
-        return all(
-            holder.get(name) is held and (not isinstance(held, Tensor) or held.data_ptr() == place)
-            for holder, name, held, place in self._links
-        )
+        return self._links.are_current()
 
-    def serves(self, caches: Sequence[Cache]) -> bool:
-        """Not many rows, nor caches of eight bits or on GPUs, nor modules that somebody watches,
-        nor matrices so large that `kernels` should cut them among threads."""
+    def serves(self, caches: Sequence[Cache], lengths: Sequence[int]) -> bool:
+        """Whether so many new tokens of each cache are read faster here. Not with caches of eight
+        bits or on GPUs, nor with modules that somebody watches, nor where `kernels` should cut
+        products among threads; many tokens not with weights in few bits."""
         shapes = [cache.layers[0].shape for cache in caches]
+        rows = sum(shape.batch * length for shape, length in zip(shapes, lengths, strict=True))
         return (
-            kernels.threads_for(self._largest) == 1
-            and not any(
-                module._forward_pre_hooks or module._forward_hooks for module in self._modules
-            )
+            kernels.threads_for(self._largest * max(1, rows // kernels.FEW_ROWS)) == 1
+            and (rows <= MOST_STEPS or (self._is_plain and kernels.multiplies()))
+            and not any(self._watchers)
             and all(shape.device.type == "cpu" for shape in shapes)
-            and sum(shape.batch for shape in shapes) <= MOST_ROWS
             and len({shape.dtype for shape in shapes}) == 1
             and shapes[0].dtype in kernels.COMPUTED
         )
 
-    def read(self, x_ND: Tensor, caches: Sequence[Cache]) -> Tensor:
-        """The next token of each row of each cache, which holds it from now on; what
-        `Transformer.forward` makes of it (N, D), in the type of x."""
+    def read(self, new: Sequence[Tensor], caches: Sequence[Cache]) -> list[Tensor]:
+        """New tokens (B, T, D) of each cache, which holds them from now on; what
+        `Transformer.forward` makes of each (B, T, D), in its type."""
+        read: list[list[Tensor]] = [[] for _ in new]
+        rest = list(new)
+        while unread := [i for i, x_BTD in enumerate(rest) if x_BTD.shape[1]]:
+            going = [caches[i] for i in unread]
+            lengths = [min(rest[i].shape[1], caches[i].room) for i in unread]
+            heads = [rest[i][:, :length] for i, length in zip(unread, lengths, strict=True)]
+            h_ND = self._read_once(torch.cat([x.flatten(0, 1) for x in heads]), going, lengths)
+            parts = torch.split(h_ND, [x.shape[0] * x.shape[1] for x in heads])
+            for i, x_BTD, h_MD in zip(unread, heads, parts, strict=True):
+                read[i].append(h_MD.view_as(x_BTD))
+                rest[i] = rest[i][:, x_BTD.shape[1] :]
+        return [torch.cat(parts, dim=1) for parts in read]
+
+    def _read_once(self, x_ND: Tensor, caches: Sequence[Cache], lengths: Sequence[int]) -> Tensor:
+        """As many tokens of each as there is room for in a page: those of a cache row by row."""
         h_ND = x_ND.to("cpu", torch.float32, copy=True).contiguous()
-        places = ([cache.length] * cache.layers[0].shape.batch for cache in caches)
-        positions = array("q", chain.from_iterable(places))
+        rows = [cache.layers[0].shape.batch for cache in caches]
         seen = [
-            cache.layers[layer].claim() for layer in range(len(self._layers)) for cache in caches
+            cache.layers[layer].claim(length)
+            for layer in range(len(self._layers))
+            for cache, length in zip(caches, lengths, strict=True)
         ]
         pages, starts = table(seen)
         self._model.cache_kind = kernels.KINDS[caches[0].layers[0].shape.dtype]
+        positions = repeated([cache.length for cache in caches], rows)
+        tokens = repeated(lengths, rows)
         failed = self._step(
             ctypes.byref(self._model), self._layers, ctypes.byref(self._norm), address(pages),
-            address(starts), address(positions), h_ND.data_ptr(), len(h_ND),
+            address(starts), address(positions), address(tokens), h_ND.data_ptr(), len(tokens),
         )  # fmt: skip
         if failed:
-            raise MemoryError(f"no memory to decode {len(h_ND)} tokens at once: ask for fewer")
-        for cache in caches:
-            cache.length += 1
+            raise MemoryError(f"no memory to read {len(h_ND)} tokens at once: ask for fewer")
+        for cache, length in zip(caches, lengths, strict=True):
+            cache.length += length
         return h_ND.to(x_ND)
 
 
@@ -154,14 +180,16 @@ class DecoderOf:
         self._made: Decoder | None = None
         self._is_impossible = False
 
-    def __call__(self, caches: Sequence[Cache]) -> Decoder | None:
-        """None: there is nothing to decode, or it is to be done by the transformer itself."""
+    def __call__(self, caches: Sequence[Cache], lengths: Sequence[int]) -> Decoder | None:
+        """None: there is nothing to read, or so many new tokens of each cache are to be read by the
+        transformer itself."""
         if not caches or self._is_impossible:
             return None
         if self._made is None or not self._made.is_current():
             self._made = Decoder.of(self._transformer)
             self._is_impossible = self._made is None
-        return self._made if self._made is not None and self._made.serves(caches) else None
+        made = self._made
+        return made if made is not None and made.serves(caches, lengths) else None
 
 
 class Part(NamedTuple):
@@ -231,28 +259,49 @@ def page_fields(segment: Segment, row: int) -> tuple[int, int, int, int]:
     return keys, values, segment.end - segment.first, capacity * width
 
 
-class Link(NamedTuple):
-    """What a module holds under a name: a module, or a tensor with its address."""
+class Links(NamedTuple):
+    """All that leads from a transformer to the weights of its layers: what its modules hold under
+    which names, and where tensors among that lie. Columns, for they are compared at every step."""
 
-    holder: Mapping[str, nn.Module | Tensor | None]
-    name: str
-    held: nn.Module | Tensor
-    address: int | None = None
+    holders: Sequence[Mapping[str, nn.Module | Tensor | None]]
+    names: Sequence[str]
+    held: Sequence[nn.Module | Tensor]
+    tensors: Sequence[Tensor]
+    addresses: Sequence[int]
+
+    @classmethod
+    def of(cls, transformer: Transformer) -> Links:
+        holders, names, held = zip(*links(transformer), strict=True)
+        tensors = [one for one in held if isinstance(one, Tensor)]
+        return cls(holders, names, held, tensors, addresses(tensors))
+
+    def are_current(self) -> bool:
+        found = (holder.get(name) for holder, name in zip(self.holders, self.names, strict=True))
+        return all(map(is_, found, self.held)) and addresses(self.tensors) == self.addresses
 
 
-def links(transformer: Transformer) -> Iterator[Link]:
-    """All that leads from a transformer to the weights of its layers."""
-    yield Link(transformer._modules, "norm", transformer.norm)
-    yield Link(transformer._modules, "blocks", transformer.blocks)
+def links(
+    transformer: Transformer,
+) -> Iterator[tuple[Mapping[str, nn.Module | Tensor | None], str, nn.Module | Tensor]]:
+    """Who holds what, and under which name."""
+    yield transformer._modules, "norm", transformer.norm
+    yield transformer._modules, "blocks", transformer.blocks
     for top in (transformer.norm, transformer.blocks):
         for module in top.modules():
-            for name, child in module._modules.items():
-                if child is not None:
-                    yield Link(module._modules, name, child)
-            for tensors in (module._parameters, module._buffers):
-                for name, tensor in tensors.items():
-                    if tensor is not None:
-                        yield Link(tensors, name, tensor, tensor.data_ptr())
+            for held in (module._modules, module._parameters, module._buffers):
+                for name, one in held.items():
+                    if one is not None:
+                        yield held, name, one
+
+
+def addresses(tensors: Sequence[Tensor]) -> list[int]:
+    return list(map(Tensor.data_ptr, tensors))
+
+
+def repeated(numbers: Sequence[int], rows: Sequence[int]) -> array[int]:
+    """What is said of each cache, for each of its rows."""
+    pairs = zip(numbers, rows, strict=True)
+    return array("q", chain.from_iterable([number] * count for number, count in pairs))
 
 
 def address(numbers: array[int]) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from model.batching import Found, Piece, Request, Result, Tally, Wanted, alone, together
 from model.branches import Continued, Row, pack
-from model.cache import Cache
+from model.cache import Cache, cache_bytes
 from model.checkpoint import (
     load_config,
     load_transformer,
@@ -33,9 +33,9 @@ from model.checkpoint import (
     weights_sha256,
 )
 from model.config import TextConfig
-from model.cross_image import CrossImageProcessor
 from model.decoding import Decoder, DecoderOf
-from model.features import FeatureStore
+from model.eyes import Eyes, image_hash, processor_of
+from model.features import FeatureFolder, FeatureStore
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
 from model.memory import device_of
@@ -162,14 +162,14 @@ class Engine:
         self.folder = folder
         self.prefixes = prefixes
         self.piece_tokens = piece_tokens
-        self.profile: Mapping[str, Any] = _read_profile(folder)
+        self.profile: Mapping[str, Any] = read_profile(folder)
         self._transformer = transformer.eval()
         self._text = transformer.config.text
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
         self._decoder = DecoderOf(transformer)
-        self._features = FeatureStore(feature_bytes)
+        self.eyes = Eyes(transformer, weight.device, weight.dtype, FeatureStore(feature_bytes))
         self._context_length = context_length or self.trained_length
         _require_positions(self.name, self._text, self._context_length)
 
@@ -191,10 +191,13 @@ class Engine:
     @cached_property
     def image_processor(self) -> ImageProcessor | None:
         """None for a checkpoint that reads text only."""
-        config = self._transformer.config
-        if config.cross_vision is not None:
-            return CrossImageProcessor.of_folder(self.folder, config.cross_vision)
-        return ImageProcessor.from_folder(self.folder) if config.vision is not None else None
+        return processor_of(self.folder, self._transformer.config)
+
+    def share_features(self, folder: Path | str, disk_bytes: int = 0) -> None:
+        """From now on finds in a folder what other processes made of pictures, and keeps there what
+        it makes itself, under a budget of bytes; 0: keeps nothing. OSError: it can't be made."""
+        maker = self.eyes.maker(self.weights_sha256)
+        self.eyes.features.folder = FeatureFolder(folder, maker, disk_bytes)
 
     @property
     def name(self) -> str:
@@ -225,6 +228,16 @@ class Engine:
     def context_length(self) -> int:
         """Most tokens of prompt and answer together."""
         return self._context_length
+
+    @context_length.setter
+    def context_length(self, tokens: int) -> None:
+        """As where memory holds no more; refuses more than the positions go up to."""
+        _require_positions(self.name, self._text, tokens)
+        self._context_length = tokens
+
+    def cache_bytes(self, tokens: int) -> int:
+        """Memory of the keys and values of so many tokens, as they are kept here."""
+        return cache_bytes(self._text, tokens, self._cache_dtype)
 
     @property
     def trained_length(self) -> int:
@@ -373,25 +386,35 @@ class Engine:
         )
 
     def _read_wanted(self, wanted: list[Wanted]) -> list[Found]:
-        """What several requests want: the next tokens of answers in one pass, compiled if that can
-        be, and the rest in another."""
-        decoder = self._decoder([each.cache for each in wanted if each.is_step])
-        if decoder is None:
-            parts = self._read_plainly(wanted)
-        else:
-            steps = iter(self._decode(decoder, [each for each in wanted if each.is_step]))
-            others = iter(self._read_plainly([each for each in wanted if not each.is_step]))
-            parts = [next(steps if each.is_step else others) for each in wanted]
+        """What several requests want: what can be compiled in one pass, and the rest in another."""
+        decoder, are_compiled = self._decoder_for(wanted)
+        marked = list(zip(wanted, are_compiled, strict=True))
+        compiled = self._decode(decoder, [each for each, is_compiled in marked if is_compiled])
+        others = self._read_plainly([each for each, is_compiled in marked if not is_compiled])
+        reads = {True: iter(compiled), False: iter(others)}
+        parts = [next(reads[is_compiled]) for is_compiled in are_compiled]
         logits = self._logits_after([h for h, w in zip(parts, wanted, strict=True) if w.predicts])
         return [
             Found(h_TD, next(logits) if each.predicts else None)
             for h_TD, each in zip(parts, wanted, strict=True)
         ]
 
-    def _decode(self, decoder: Decoder, wanted: list[Wanted]) -> list[Tensor]:
-        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
-        x_1ND = self._embed(Piece(ids))
-        return list(torch.split(decoder.read(x_1ND[0], [each.cache for each in wanted]), 1))
+    def _decoder_for(self, wanted: list[Wanted]) -> tuple[Decoder | None, list[bool]]:
+        """Which of them it is to read: all that follow what their caches hold; if these are not for
+        it, the next tokens of answers; or nothing."""
+        for chosen in ([each.follows for each in wanted], [each.is_step for each in wanted]):
+            served = list(compress(wanted, chosen))
+            lengths = [len(each.piece.token_ids) for each in served]
+            if decoder := self._decoder([each.cache for each in served], lengths):
+                return decoder, chosen
+        return None, [False] * len(wanted)
+
+    def _decode(self, decoder: Decoder | None, wanted: list[Wanted]) -> list[Tensor]:
+        if decoder is None:
+            return []
+        x_1TD = self._embed_side_by_side(wanted)
+        new = torch.split(x_1TD, [len(each.piece.token_ids) for each in wanted], dim=1)
+        return [h_1TD[0] for h_1TD in decoder.read(new, [each.cache for each in wanted])]
 
     def _read_plainly(self, wanted: list[Wanted]) -> list[Tensor]:
         """In one pass; one after another with cross-attention."""
@@ -411,15 +434,18 @@ class Engine:
         return h_BTD[0]
 
     def _read_side_by_side(self, wanted: list[Wanted]) -> list[Tensor]:
-        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
-        tiles = [x for each in wanted if (x := each.piece.tiles_N3SS) is not None]
         h_1TD = self._transformer.read_side_by_side(
-            self._embed(Piece(ids, torch.cat(tiles) if tiles else None)),
+            self._embed_side_by_side(wanted),
             [each.layout for each in wanted],
             [each.cache for each in wanted],
             [each.extend_cache for each in wanted],
         )
         return list(torch.split(h_1TD[0], [len(each.piece.token_ids) for each in wanted]))
+
+    def _embed_side_by_side(self, wanted: list[Wanted]) -> Tensor:
+        ids = [token_id for each in wanted for token_id in each.piece.token_ids]
+        tiles = [x for each in wanted if (x := each.piece.tiles_N3SS) is not None]
+        return self._embed(Piece(ids, torch.cat(tiles) if tiles else None))
 
     def _logits_after(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """For the last token of each, with the weights of the vocabulary read once for all."""
@@ -583,7 +609,7 @@ class Engine:
             yield from zip(starts, map(pixel_hash, prompt.tiles_N3SS), strict=True)
         else:
             for place, image in zip(places, _images(prompt, len(places)), strict=True):
-                yield place, _image_hash(image)
+                yield place, image_hash(image)
 
     @cached_property
     def _reader(self) -> str:
@@ -676,32 +702,13 @@ class Engine:
         """What the tokens of the piece see, if the model looks at images by cross-attention."""
         if self._transformer.config.cross_vision is None:
             return None
-        return self._transformer.view_of(piece.token_ids, self._image_features(piece.images), gaze)
+        return self._transformer.view_of(piece.token_ids, self.eyes.of_images(piece.images), gaze)
 
     def _embed(self, piece: Piece) -> Tensor:
         token_ids_BT = torch.tensor([piece.token_ids], device=self._device)
         tiles_N3SS = piece.tiles_N3SS
-        features_VD = None if tiles_N3SS is None else self._tile_features(tiles_N3SS)
+        features_VD = None if tiles_N3SS is None else self.eyes.of_tiles(tiles_N3SS)
         return self._transformer.place(token_ids_BT, features_VD)
-
-    def _tile_features(self, tiles_N3SS: Tensor) -> Tensor:
-        def encode(places: list[int]) -> Sequence[Tensor]:
-            some_N3SS = tiles_N3SS[places].to(self._device, self._dtype)
-            return self._transformer.encode(some_N3SS).chunk(len(places))
-
-        return torch.cat(self._features.of([*map(pixel_hash, tiles_N3SS)], encode))
-
-    def _image_features(self, images: Sequence[Tiles]) -> list[Tensor]:
-        """For cross-attention, which looks at whole images."""
-
-        def encode(places: list[int]) -> Sequence[Tensor]:
-            some = (images[place] for place in places)
-            return [
-                self._transformer.encode_image(Tiles(tiles_N3SS.to(self._device), grid))
-                for tiles_N3SS, grid in some
-            ]
-
-        return self._features.of([*map(_image_hash, images)], encode)
 
     def _layout(self, start: int, length: int) -> Layout:
         return Layout(positions_BT=torch.arange(start, start + length, device=self._device)[None])
@@ -788,10 +795,6 @@ def _images(prompt: Prompt, image_tokens: int) -> Iterator[Tiles]:
     return map(Tiles, torch.split(tiles_N3SS, counts), prompt.grids)
 
 
-def _image_hash(image: Tiles) -> bytes:
-    return str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
-
-
 def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokenizer) -> None:
     config = transformer.config
     if tokenizer.vocab_size > config.text.embeddings:
@@ -809,7 +812,7 @@ def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokeni
         )
 
 
-def _read_profile(folder: Path) -> Mapping[str, Any]:
+def read_profile(folder: Path) -> Mapping[str, Any]:
     """What was measured of this checkpoint after training (profile.json), if anything was."""
     path = folder / "profile.json"
     if not path.exists():

@@ -1,13 +1,16 @@
-/* Decoding on a CPU: few rows of activations, and a whole step of one token through all layers.
+/* Products on a CPU, of few rows of activations and of many, and a whole step of new tokens through
+all layers.
 
 Where few tokens are read at a time, time goes into reading weights once and into starting
-operations. So weights are widened to float32 in registers, as they are stored, and a step is one
-call. Sums are float32, in any order. Nothing is looked at twice: that addresses, sizes and kinds
-fit together is for `kernels.py` and `decoding.py`, which compile and call this, and which have the
-same tables.
+operations. So weights are widened in registers, as they are stored, and a step is one call. Where
+there are many, it goes into multiplying: blocks of weights are widened once for all rows and laid
+out as they are multiplied (`multiply`). Sums are float32, in any order. Nothing is looked at twice:
+that addresses, sizes and kinds fit together is for `kernels.py` and `decoding.py`, which compile
+and call this, and which have the same tables.
 
 Letters, in the ends of names: N rows of activations, D inputs, F outputs, G groups of a row that
-share a scale; E experts; S tokens seen, W head width.
+share a scale; E experts; S tokens seen, T new tokens of a sequence, H heads, W head width, R pairs
+of a head.
 */
 
 #include <math.h>
@@ -25,7 +28,20 @@ typedef uint16_t halves __attribute__((vector_size(16)));
 typedef int8_t bytes __attribute__((vector_size(8)));
 typedef uint8_t codes __attribute__((vector_size(8)));
 
-enum { PLACES = 8 }; /* numbers in a vector */
+enum {
+    PLACES = 8,         /* numbers in a vector */
+    LINE = 64,          /* bytes that come together */
+    PANEL = 2 * PLACES, /* outputs that are multiplied together */
+    TILE = 6,           /* rows that are: their 12 sums, and what they are made of, fill 16 registers */
+    DEPTH = 512,        /* inputs of a block: a panel of it stays in the first cache, */
+    WIDTH = 64,         /* and with so many outputs a block in the second, */
+    BAND = 16,          /* beside the rows of so many tiles */
+    SPREAD = 4,         /* tiles among which the lines of the next block are shared out */
+    FEW_ROWS = 8,       /* the most for which weights are not laid out anew, */
+    FEWER_ROWS = 4,     /* and where they are input-major */
+    SLICE = 512,        /* keys that are seen at once, */
+    QUERIES = 128,      /* by about so many rows of queries */
+};
 
 /* Eight stored numbers as float32, exactly. */
 
@@ -81,9 +97,45 @@ static inline float sum(floats x)
     return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
 }
 
+/* Rows become columns: first in pairs, then in fours, then halves change places. */
+static inline void transpose(floats x[PLACES])
+{
+    const ints low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
+    const ints even = {0, 1, 8, 9, 4, 5, 12, 13}, odd = {2, 3, 10, 11, 6, 7, 14, 15};
+    const ints front = {0, 1, 2, 3, 8, 9, 10, 11}, back = {4, 5, 6, 7, 12, 13, 14, 15};
+    floats two[PLACES], four[PLACES];
+    for (int i = 0; i < PLACES; i += 2) {
+        two[i] = __builtin_shuffle(x[i], x[i + 1], low);
+        two[i + 1] = __builtin_shuffle(x[i], x[i + 1], high);
+    }
+    for (int half = 0; half < PLACES; half += PLACES / 2)
+        for (int i = 0; i < 2; i++) {
+            four[half + 2 * i] = __builtin_shuffle(two[half + i], two[half + i + 2], even);
+            four[half + 2 * i + 1] = __builtin_shuffle(two[half + i], two[half + i + 2], odd);
+        }
+    for (int i = 0; i < PLACES / 2; i++) {
+        x[i] = __builtin_shuffle(four[i], four[i + PLACES / 2], front);
+        x[i + PLACES / 2] = __builtin_shuffle(four[i], four[i + PLACES / 2], back);
+    }
+}
+
+/* How many bytes ahead memory is called for that is read in order: what was measured to be best. The
+   CPU does it by itself, but not far enough where weights are small and used up fast. */
+#define AHEAD(TYPE) (sizeof(TYPE) == sizeof(float) ? 512 : 4096)
+
+/* Memory that is read soon comes closer. */
+static inline void call(const void *from, long size, long ahead)
+{
+    for (long at = 0; at < size; at += LINE)
+        __builtin_prefetch((const char *)from + ahead + at);
+}
+
 /* The loops over a row of weights, for each kind in which they are stored:
    `dot` with a row of activations, `dots` with four that share the widening of a weight;
-   `add` to y what four inputs give, times their rows of weights, `add_two` to two rows of y. */
+   `add` to y what an input gives, times its row of weights; `add_two` to two rows of y what four
+   inputs of each give.
+   And how `count` outputs of weights become a panel, input by input, filled up with zeros: `lay`
+   of input-major weights, `turn` of output-major ones, whole ones; `lay_part` of either. */
 
 #define LOOPS(KIND, TYPE)                                                                         \
     static floats part_##KIND(const TYPE *from, long count) /* the end of a row, then zeros */    \
@@ -99,6 +151,7 @@ static inline float sum(floats x)
         floats a = {0}, b = {0}, c = {0}, e = {0};                                                \
         long d = 0;                                                                               \
         for (; d + 4 * PLACES <= inputs; d += 4 * PLACES) {                                       \
+            call(w + d, 4 * PLACES * sizeof(TYPE), AHEAD(TYPE));                                  \
             a += load_##KIND(w + d) * load_float32(x_D + d);                                      \
             b += load_##KIND(w + d + PLACES) * load_float32(x_D + d + PLACES);                    \
             c += load_##KIND(w + d + 2 * PLACES) * load_float32(x_D + d + 2 * PLACES);            \
@@ -134,22 +187,21 @@ static inline float sum(floats x)
             y_4[n] = sum(even[n] + odd[n]);                                                       \
     }                                                                                             \
                                                                                                   \
-    static void add_##KIND(const void *weights, long at, long stride, const float *x_4,           \
-                           float *y_F, long outputs)                                              \
+    static void add_##KIND(const void *weights, long at, float x, float *y_F, long outputs)       \
     {                                                                                             \
         const TYPE *w = (const TYPE *)weights + at;                                               \
         long f = 0;                                                                               \
-        for (; f + PLACES <= outputs; f += PLACES) {                                              \
-            floats y = load_float32(y_F + f);                                                     \
-            for (int d = 0; d < 4; d++)                                                           \
-                y += x_4[d] * load_##KIND(w + d * stride + f);                                    \
-            memcpy(y_F + f, &y, sizeof y);                                                        \
+        for (; f + 4 * PLACES <= outputs; f += 4 * PLACES) {                                      \
+            call(w + f, 4 * PLACES * sizeof(TYPE), AHEAD(TYPE));                                  \
+            for (int i = 0; i < 4 * PLACES; i += PLACES) {                                        \
+                floats y = load_float32(y_F + f + i) + x * load_##KIND(w + f + i);                \
+                memcpy(y_F + f + i, &y, sizeof y);                                                \
+            }                                                                                     \
         }                                                                                         \
-        if (f < outputs) {                                                                        \
-            floats y = part_float32(y_F + f, outputs - f);                                        \
-            for (int d = 0; d < 4; d++)                                                           \
-                y += x_4[d] * part_##KIND(w + d * stride + f, outputs - f);                       \
-            memcpy(y_F + f, &y, (outputs - f) * sizeof(float));                                   \
+        for (; f < outputs; f += PLACES) {                                                        \
+            long count = outputs - f < PLACES ? outputs - f : PLACES;                             \
+            floats y = part_float32(y_F + f, count) + x * part_##KIND(w + f, count);              \
+            memcpy(y_F + f, &y, count * sizeof(float));                                           \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
@@ -162,16 +214,52 @@ static inline float sum(floats x)
             floats y = load_float32(y_F + f), u = load_float32(u_F + f);                          \
             for (int d = 0; d < 4; d++) {                                                         \
                 floats weight = load_##KIND(w + d * stride + f);                                  \
+                if (f * sizeof(TYPE) % LINE == 0)                                                 \
+                    call(w + (d + 4) * stride + f, LINE, 0);                                      \
                 y += x_4[d] * weight;                                                             \
                 u += z_4[d] * weight;                                                             \
             }                                                                                     \
             memcpy(y_F + f, &y, sizeof y);                                                        \
             memcpy(u_F + f, &u, sizeof u);                                                        \
         }                                                                                         \
-        if (whole < outputs) {                                                                    \
-            add_##KIND(w, whole, stride, x_4, y_F + whole, outputs - whole);                      \
-            add_##KIND(w, whole, stride, z_4, u_F + whole, outputs - whole);                      \
+        for (int d = 0; d < 4; d++) {                                                             \
+            add_##KIND(w, d * stride + whole, x_4[d], y_F + whole, outputs - whole);              \
+            add_##KIND(w, d * stride + whole, z_4[d], u_F + whole, outputs - whole);              \
         }                                                                                         \
+    }                                                                                             \
+                                                                                                  \
+    static void lay_##KIND(const void *weights, long at, long stride, long depth, float *panel)   \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        for (long d = 0; d < depth; d++)                                                          \
+            for (long f = 0; f < PANEL; f += PLACES) {                                            \
+                floats x = load_##KIND(w + d * stride + f);                                       \
+                memcpy(panel + d * PANEL + f, &x, sizeof x);                                      \
+            }                                                                                     \
+    }                                                                                             \
+                                                                                                  \
+    static void turn_##KIND(const void *weights, long at, long stride, long depth, float *panel)  \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        for (long f = 0; f < PANEL; f += PLACES)                                                  \
+            for (long d = 0; d < depth; d += PLACES) {                                            \
+                floats x[PLACES];                                                                 \
+                for (int i = 0; i < PLACES; i++)                                                  \
+                    x[i] = load_##KIND(w + (f + i) * stride + d);                                 \
+                transpose(x);                                                                     \
+                for (int i = 0; i < PLACES; i++)                                                  \
+                    memcpy(panel + (d + i) * PANEL + f, &x[i], sizeof *x);                        \
+            }                                                                                     \
+    }                                                                                             \
+                                                                                                  \
+    static void lay_part_##KIND(const void *weights, long at, long by_input, long by_output,      \
+                                long depth, long count, float *panel)                             \
+    {                                                                                             \
+        const TYPE *w = (const TYPE *)weights + at;                                               \
+        memset(panel, 0, depth * PANEL * sizeof *panel);                                          \
+        for (long d = 0; d < depth; d++)                                                          \
+            for (long f = 0; f < count; f++)                                                      \
+                panel[d * PANEL + f] = part_##KIND(w + d * by_input + f * by_output, 1)[0];       \
     }
 
 LOOPS(float32, float)
@@ -179,7 +267,9 @@ LOOPS(bfloat16, uint16_t)
 LOOPS(int8, int8_t)
 LOOPS(float8, uint8_t)
 
-#define KIND(NAME, TYPE) {sizeof(TYPE), dot_##NAME, dots_##NAME, add_##NAME, add_two_##NAME}
+#define KIND(NAME, TYPE)                                                                          \
+    {sizeof(TYPE), dot_##NAME, dots_##NAME, add_##NAME, add_two_##NAME,                           \
+     lay_##NAME,   turn_##NAME, lay_part_##NAME}
 
 enum { FLOAT32, BFLOAT16, INT8, FLOAT8, NIBBLES }; /* nibbles: two 4-bit numbers in a byte */
 
@@ -187,8 +277,11 @@ static const struct {
     long size; /* in bytes */
     float (*dot)(const void *, long, const float *, long);
     void (*dots)(const void *, long, const float *, long, long, float *);
-    void (*add)(const void *, long, long, const float *, float *, long);
+    void (*add)(const void *, long, float, float *, long);
     void (*add_two)(const void *, long, long, const float *, const float *, float *, float *, long);
+    void (*lay)(const void *, long, long, long, float *);
+    void (*turn)(const void *, long, long, long, float *);
+    void (*lay_part)(const void *, long, long, long, long, long, float *);
 } KINDS[] = {
     KIND(float32, float), KIND(bfloat16, uint16_t), KIND(int8, int8_t), KIND(float8, uint8_t),
 };
@@ -214,10 +307,107 @@ typedef struct {
     int64_t kind, scale_kind, outputs, inputs, groups, is_input_major;
 } matrix;
 
+#ifdef __AVX2__
+
+/* Weights of eight bits: two products with whole numbers of 16 bits are one instruction, and 16
+   weights become such numbers in another. So activations are rounded to 16 bits, in blocks of a row
+   that have a scale each: what that changes is at most 1/65534 of the largest in its block. */
+
+enum { LONGEST_BLOCK = 256, LANES = 16, FEW = 4 }; /* FEW rows share a reading of the weights */
+
+static void round_block(const float *x_D, long count, int16_t *into_D, float *scale)
+{
+    float most = 0, odd = 0; /* not a number if one of these is none, or infinite */
+    for (long d = 0; d < count; d++) {
+        most = fabsf(x_D[d]) > most ? fabsf(x_D[d]) : most;
+        odd += x_D[d] * 0;
+    }
+    float per = most > 0 ? INT16_MAX / most : 0;
+    for (long d = 0; d < count; d++)
+        into_D[d] = (int16_t)rintf(x_D[d] * per);
+    *scale = most / INT16_MAX + odd;
+}
+
+/* One block of a row of weights times that of each row of activations, in eight sums each: no sum
+   of 32 products of 8 and 16 bits leaves 32. */
+static inline void dot_rounded(const int8_t *w, const int16_t *x_ND, long inputs, long block,
+                               long rows, __m256i *sums_N)
+{
+    for (long n = 0; n < rows; n++)
+        sums_N[n] = _mm256_setzero_si256();
+    for (long d = 0; d < block; d += LANES) {
+        __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(w + d)));
+        for (long n = 0; n < rows; n++) {
+            __m256i x = _mm256_loadu_si256((const __m256i *)(x_ND + n * inputs + d));
+            sums_N[n] = _mm256_add_epi32(sums_N[n], _mm256_madd_epi16(weights, x));
+        }
+    }
+}
+
+/* B: blocks of a row. */
+static inline __attribute__((always_inline)) void
+linear_rounded(const matrix *m, const int16_t *x_ND, const float *scales_NB, long block, float *y_NF,
+               long rows, long stride, long first, long last)
+{
+    long inputs = m->inputs, blocks = inputs / block, of_group = blocks / m->groups;
+    for (long f = first; f < last; f++) {
+        floats y[FEW] = {{0}};
+        for (long b = 0; b < blocks; b++) {
+            float scale = number(m->scale_kind, m->scales, f * m->groups + b / of_group);
+            __m256i sums[FEW];
+            dot_rounded((const int8_t *)m->weights + f * inputs + b * block, x_ND + b * block,
+                        inputs, block, rows, sums);
+            for (long n = 0; n < rows; n++)
+                y[n] += scale * scales_NB[n * blocks + b] * (floats)_mm256_cvtepi32_ps(sums[n]);
+        }
+        for (long n = 0; n < rows; n++)
+            y_NF[n * stride + f] = sum(y[n]);
+    }
+}
+
+/* `linear` for such weights; 0, and nothing done, if groups are not made of whole vectors. */
+static int linear_int8(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride,
+                       long first, long last)
+{
+    long inputs = m->inputs, group = m->groups ? inputs / m->groups : 1, block = LONGEST_BLOCK;
+    if (m->kind != INT8 || group % LANES)
+        return 0;
+    while (group % block)
+        block -= LANES;
+    long blocks = inputs / block;
+    float *scales_NB = malloc(rows * (blocks * sizeof(float) + inputs * sizeof(int16_t)));
+    if (!scales_NB)
+        return 0;
+    int16_t *rounded_ND = (int16_t *)(scales_NB + rows * blocks);
+    for (long b = 0; b < rows * blocks; b++)
+        round_block(x_ND + b * block, block, rounded_ND + b * block, scales_NB + b);
+    long n = 0;
+    for (; n + FEW <= rows; n += FEW)
+        linear_rounded(m, rounded_ND + n * inputs, scales_NB + n * blocks, block, y_NF + n * stride,
+                       FEW, stride, first, last);
+    for (; n < rows; n++)
+        linear_rounded(m, rounded_ND + n * inputs, scales_NB + n * blocks, block, y_NF + n * stride,
+                       1, stride, first, last);
+    free(scales_NB);
+    return 1;
+}
+
+#else
+
+static int linear_int8(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride,
+                       long first, long last)
+{
+    return 0;
+}
+
+#endif
+
 /* y[:, first:last] = x W^T; rows of y are `stride` apart. */
 void linear(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
             long last)
 {
+    if (linear_int8(m, x_ND, y_NF, rows, stride, first, last))
+        return;
     long inputs = m->inputs, groups = m->groups ? m->groups : 1, group = inputs / groups;
     for (long f = first; f < last; f++) {
         long n = 0;
@@ -291,37 +481,128 @@ void linear_nibbles(const matrix *m, const float *x_ND, float *y_NF, long rows, 
     free(even);
 }
 
-/* y[:, first:last] += x W, where weights are input-major and rows of x are `stride` apart: four
-   inputs at a time, in tiles of y that stay in the first cache. */
+/* y[:, first:last] += x W, where weights are input-major and rows of x are `stride` apart, in tiles of
+   y that stay in the first cache: two rows and four inputs at a time, or input by input. */
 void add_times(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
                long last)
 {
-    long inputs = m->inputs, outputs = m->outputs, tile = rows > 8 ? 256 : 2048 / rows;
+    long outputs = m->outputs, tile = rows > 1 ? 512 : 2048;
     for (long f = first; f < last; f += tile) {
-        long width = least(tile, last - f), d = 0;
-        for (; d + 4 <= inputs; d += 4) {
-            const float *x = x_ND + d;
-            long n = 0, at = d * outputs + f;
-            for (; n + 2 <= rows; n += 2)
-                KINDS[m->kind].add_two(m->weights, at, outputs, x + n * stride,
-                                       x + (n + 1) * stride, y_NF + n * outputs + f,
+        long width = least(tile, last - f);
+        for (long d = 0; d < m->inputs; d += 4) {
+            long n = 0, count = least(4, m->inputs - d);
+            for (; count == 4 && n + 2 <= rows; n += 2)
+                KINDS[m->kind].add_two(m->weights, d * outputs + f, outputs, x_ND + n * stride + d,
+                                       x_ND + (n + 1) * stride + d, y_NF + n * outputs + f,
                                        y_NF + (n + 1) * outputs + f, width);
             for (; n < rows; n++)
-                KINDS[m->kind].add(m->weights, at, outputs, x + n * stride, y_NF + n * outputs + f,
-                                   width);
+                for (long i = d; i < d + count; i++)
+                    KINDS[m->kind].add(m->weights, i * outputs + f, x_ND[n * stride + i],
+                                       y_NF + n * outputs + f, width);
         }
-        for (; d < inputs; d++)
-            for (long n = 0; n < rows; n++) {
-                float x[4] = {x_ND[n * stride + d]};
-                KINDS[m->kind].add(m->weights, d * outputs + f, 0, x, y_NF + n * outputs + f, width);
-            }
     }
+}
+
+/* The sums of some rows with a panel, in place of what is in y or added to it. Meanwhile what is read
+   next comes closer: a line, `step` bytes after the one before, for every few inputs. */
+#define TILE_OF(ROWS)                                                                             \
+    static void tile_##ROWS(const float *x, long stride, const float *panel, long depth,          \
+                            const char *next, long step, float *y, long outputs, int is_more)     \
+    {                                                                                             \
+        floats sums[ROWS][2] = {{{0}}};                                                           \
+        for (long d = 0; d < depth; d++, panel += PANEL) {                                        \
+            floats left = load_float32(panel), right = load_float32(panel + PLACES);              \
+            if (d % SPREAD == 0)                                                                  \
+                __builtin_prefetch(next + d / SPREAD * step, 0, 2);                               \
+            for (int n = 0; n < ROWS; n++) {                                                      \
+                sums[n][0] += x[n * stride + d] * left;                                           \
+                sums[n][1] += x[n * stride + d] * right;                                          \
+            }                                                                                     \
+        }                                                                                         \
+        for (int n = 0; n < ROWS; n++)                                                            \
+            for (int half = 0; half < 2; half++) {                                                \
+                float *place = y + n * outputs + half * PLACES;                                   \
+                if (is_more)                                                                      \
+                    sums[n][half] += load_float32(place);                                         \
+                memcpy(place, &sums[n][half], sizeof(floats));                                    \
+            }                                                                                     \
+    }
+
+TILE_OF(1)
+TILE_OF(2)
+TILE_OF(3)
+TILE_OF(4)
+TILE_OF(5)
+TILE_OF(6)
+
+static void (*const TILES[])(const float *, long, const float *, long, const char *, long, float *,
+                             long, int) = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+
+/* A block of weights, panel by panel, as float32. */
+static void pack(const matrix *m, long d, long depth, long f, long width, float *block)
+{
+    long by_input = m->is_input_major ? m->outputs : 1, by_output = m->is_input_major ? 1 : m->inputs;
+    for (long end = f + width; f < end; f += PANEL, block += depth * PANEL) {
+        long count = least(PANEL, end - f), at = d * by_input + f * by_output;
+        long whole = count < PANEL ? 0 : m->is_input_major ? depth : depth - depth % PLACES;
+        if (m->is_input_major)
+            KINDS[m->kind].lay(m->weights, at, by_input, whole, block);
+        else
+            KINDS[m->kind].turn(m->weights, at, by_output, whole, block);
+        if (whole < depth)
+            KINDS[m->kind].lay_part(m->weights, at + whole * by_input, by_input, by_output,
+                                    depth - whole, count, block + whole * PANEL);
+    }
+}
+
+/* The weight from which lines of the block after this are called, while a tile of a panel is at
+   work; none of output-major weights, which have many rows wherever they are multiplied here. */
+static const char *after(const matrix *m, long d, long f, long tile, long *step)
+{
+    long size = KINDS[m->kind].size, is_last = d + DEPTH >= m->inputs;
+    long at = is_last ? f + WIDTH : (d + DEPTH) * m->outputs + f;
+    *step = m->is_input_major && tile < SPREAD ? m->outputs * size : 0;
+    return (const char *)m->weights + at * size + tile * (DEPTH / SPREAD) * *step;
+}
+
+/* y[:, first:last] = x W^T for many rows, each computed as if it were alone; rows of x are `stride`
+   apart. A block of weights meets all rows before the next does: a band of them at a time, each
+   panel tile by tile. Tiles are cut so that no two differ by more than a row. */
+void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
+              long last)
+{
+    static _Thread_local float block[DEPTH * WIDTH] __attribute__((aligned(64)));
+    float part[TILE][PANEL];
+    long tiles = (rows + TILE - 1) / TILE, step;
+    for (long f = first; f < last; f += WIDTH)
+        for (long d = 0; d < m->inputs; d += DEPTH) {
+            long width = least(WIDTH, last - f), depth = least(DEPTH, m->inputs - d);
+            pack(m, d, depth, f, width, block);
+            for (long band = 0; band < tiles; band += BAND)
+                for (long p = 0; p < width; p += PANEL)
+                    for (long t = band; t < least(band + BAND, tiles); t++) {
+                        long n = rows * t / tiles, count = rows * (t + 1) / tiles - n;
+                        const float *x = x_ND + n * stride + d, *panel = block + p * depth;
+                        const char *next = after(m, d, f + p, t, &step);
+                        float *y = y_NF + n * m->outputs + f + p;
+                        if (p + PANEL <= width) {
+                            TILES[count](x, stride, panel, depth, next, step, y, m->outputs, d > 0);
+                            continue;
+                        }
+                        TILES[count](x, stride, panel, depth, next, step, *part, PANEL, 0);
+                        for (n = 0; n < count; n++)
+                            for (long i = 0; i < width - p; i++)
+                                y[n * m->outputs + i] = part[n][i] + (d ? y[n * m->outputs + i] : 0);
+                    }
+        }
 }
 
 /* y = x W^T for all outputs. */
 static void product(const matrix *m, const float *x_ND, float *y_NF, long rows)
 {
-    if (m->is_input_major) {
+    if (rows > (m->is_input_major ? FEWER_ROWS : FEW_ROWS) && !m->groups) {
+        multiply(m, x_ND, y_NF, rows, m->inputs, 0, m->outputs);
+    } else if (m->is_input_major) {
         memset(y_NF, 0, rows * m->outputs * sizeof(float));
         add_times(m, x_ND, y_NF, rows, m->inputs, 0, m->outputs);
     } else if (m->kind == NIBBLES) {
@@ -358,19 +639,6 @@ static inline float exponential(float x)
     return power * (1 + rest * (1 + rest * (0.5f + rest * (1 / 6.f + rest * end))));
 }
 
-static void softmax(float *scores_S, long seen)
-{
-    float highest = scores_S[0], total = 0;
-    for (long s = 1; s < seen; s++)
-        highest = scores_S[s] > highest ? scores_S[s] : highest;
-    for (long s = 0; s < seen; s++) {
-        scores_S[s] = exponential(scores_S[s] - highest);
-        total += scores_S[s];
-    }
-    for (long s = 0; s < seen; s++)
-        scores_S[s] /= total;
-}
-
 static void rms_norm(const matrix *norm, const float *x_ND, float *y_ND, long rows, long width,
                      float eps)
 {
@@ -403,19 +671,27 @@ typedef struct {
     int64_t tokens, stride;
 } page;
 
-/* Heads turned by position and, if asked, normalised. */
-static void place(const model *m, float *x_HW, long heads, int64_t position)
+/* The cosine and the sine by which each pair turns at a position. */
+static void turns_at(const model *m, int64_t position, float *turns_R2)
 {
     for (long r = 0; r < m->head / 2; r++) {
-        float angle = (float)position * m->frequencies_R[r], cosine = cosf(angle), sine = sinf(angle);
-        for (long h = 0; h < heads; h++) {
-            float *pair = x_HW + h * m->head + 2 * r, real = pair[0], other = pair[1];
-            pair[0] = real * cosine - other * sine;
-            pair[1] = real * sine + other * cosine;
-        }
+        float angle = (float)position * m->frequencies_R[r];
+        turns_R2[2 * r] = cosf(angle);
+        turns_R2[2 * r + 1] = sinf(angle);
     }
-    for (long h = 0; m->normalises && h < heads; h++) {
-        float *x_W = x_HW + h * m->head;
+}
+
+/* Heads turned and, if asked, normalised. */
+static void place(const model *m, float *x_HW, long heads, const float *turns_R2)
+{
+    for (float *x_W = x_HW; x_W < x_HW + heads * m->head; x_W += m->head) {
+        for (long w = 0; w < m->head; w += 2) {
+            float real = x_W[w], other = x_W[w + 1], cosine = turns_R2[w], sine = turns_R2[w + 1];
+            x_W[w] = real * cosine - other * sine;
+            x_W[w + 1] = real * sine + other * cosine;
+        }
+        if (!m->normalises)
+            continue;
         float factor = 1 / sqrtf(dot_float32(x_W, 0, x_W, m->head) / m->head + (float)m->eps);
         for (long w = 0; w < m->head; w++)
             x_W[w] *= factor;
@@ -431,7 +707,7 @@ static void sharpen(const model *m, float *q_HW, int64_t position)
         q_HW[w] *= factor;
 }
 
-/* Writes a head as the last token's of a page: bfloat16 is rounded to the nearest, ties to even. */
+/* Writes a head as a token's of a page: bfloat16 is rounded to the nearest, ties to even. */
 static void remember(long kind, void *numbers, long at, const float *x_W, long width)
 {
     for (long w = 0; w < width; w++) {
@@ -444,37 +720,124 @@ static void remember(long kind, void *numbers, long at, const float *x_W, long w
     }
 }
 
-/* A token to all that is in these pages. Query heads that share keys and values read them together:
-   they are rows, keys and then values the weights. */
-static void attend(const model *m, const page *pages, long count, const float *q_HW, float *y_HW)
+/* The keys and values of new tokens as the last of a page. */
+static void remember_all(const model *m, const page *last, long tokens, const float *k_THW,
+                         const float *v_THW)
 {
-    long groups = m->heads / m->kept, width = m->head, seen = 0;
-    for (long p = 0; p < count; p++)
-        seen += pages[p].tokens;
-    float *scores_GS = malloc(groups * seen * sizeof(float)), scale = 1 / sqrtf(width);
-    memset(y_HW, 0, m->heads * width * sizeof(float));
-    for (long head = 0; head < m->kept; head++) {
-        long from = 0, size = KINDS[m->cache_kind].size;
-        for (long p = 0; p < count; from += pages[p++].tokens) {
-            matrix keys = {.weights = (char *)pages[p].keys + head * pages[p].stride * size,
-                           .kind = m->cache_kind, .outputs = pages[p].tokens, .inputs = width};
-            linear(&keys, q_HW + head * groups * width, scores_GS + from, groups, seen, 0,
-                   keys.outputs);
+    for (long t = 0; t < tokens; t++)
+        for (long h = 0; h < m->kept; h++) {
+            long from = (t * m->kept + h) * m->head;
+            long at = h * last->stride + (last->tokens - tokens + t) * m->head;
+            remember(m->cache_kind, last->keys, at, k_THW + from, m->head);
+            remember(m->cache_kind, last->values, at, v_THW + from, m->head);
         }
-        for (long g = 0; g < groups; g++) {
-            for (long s = 0; s < seen; s++)
-                scores_GS[g * seen + s] *= scale;
-            softmax(scores_GS + g * seen, seen);
-        }
-        from = 0;
-        for (long p = 0; p < count; from += pages[p++].tokens) {
-            matrix values = {.weights = (char *)pages[p].values + head * pages[p].stride * size,
-                             .kind = m->cache_kind, .outputs = width, .inputs = pages[p].tokens};
-            add_times(&values, scores_GS + from, y_HW + head * groups * width, groups, seen, 0,
-                      width);
-        }
+}
+
+/* What rows of queries have seen so far. Softmax over many keys is made slice by slice: sums are of
+   e^(score - the highest yet), and shrink when a higher one comes (as in `parts`). */
+typedef struct {
+    float *q_NW, *y_NW, *part_NW, *scores_NS, *highest_N, *total_N;
+} gaze;
+
+static float largest(const float *x_S, long count)
+{
+    floats most = {0};
+    float found = x_S[0];
+    for (int i = 0; i < PLACES; i++)
+        most[i] = found;
+    long s = 0;
+    for (; s + PLACES <= count; s += PLACES) {
+        floats x = load_float32(x_S + s);
+        ints is_more = x > most;
+        most = (floats)(((ints)x & is_more) | ((ints)most & ~is_more));
     }
-    free(scores_GS);
+    for (; s < count; s++)
+        found = x_S[s] > found ? x_S[s] : found;
+    for (int i = 0; i < PLACES; i++)
+        found = most[i] > found ? most[i] : found;
+    return found;
+}
+
+/* Scores of what a row sees become weights, those of the rest 0. */
+static void weigh(float *scores_S, long keys, long seen, float scale, float *highest, float *total,
+                  float *y_W, long width)
+{
+    float most = scale * largest(scores_S, seen), more = 0, shrink;
+    most = most > *highest ? most : *highest;
+    shrink = exponential(*highest - most);
+    for (long w = 0; w < width; w++)
+        y_W[w] *= shrink;
+    for (long s = 0; s < seen; s++) {
+        scores_S[s] = exponential(scale * scores_S[s] - most);
+        more += scores_S[s];
+    }
+    memset(scores_S + seen, 0, (keys - seen) * sizeof(float));
+    *highest = most;
+    *total = *total * shrink + more;
+}
+
+/* Rows, of which each `groups` are a token, see a slice: the first token the first `before` keys and
+   one more, each further token one more than that before it. */
+static void see(gaze *g, const matrix *keys, const matrix *values, long rows, long groups,
+                long before)
+{
+    long slice = keys->outputs, width = keys->inputs;
+    product(keys, g->q_NW, g->scores_NS, rows);
+    for (long n = 0; n < rows; n++) {
+        long seen = least(slice, before + n / groups + 1);
+        if (seen > 0)
+            weigh(g->scores_NS + n * slice, slice, seen, 1 / sqrtf(width), g->highest_N + n,
+                  g->total_N + n, g->y_NW + n * width, width);
+        else
+            memset(g->scores_NS + n * slice, 0, slice * sizeof(float));
+    }
+    product(values, g->scores_NS, g->part_NW, rows);
+    for (long w = 0; w < rows * width; w++)
+        g->y_NW[w] += g->part_NW[w];
+}
+
+/* Rows see a head of all pages, up to their own tokens: `before` are the tokens before the first. */
+static void see_pages(const model *m, gaze *g, const page *pages, long head, long rows, long before)
+{
+    long groups = m->heads / m->kept, width = m->head, size = KINDS[m->cache_kind].size;
+    long reach = before + rows / groups;
+    for (long n = 0; n < rows; n++) {
+        g->highest_N[n] = -INFINITY;
+        g->total_N[n] = 0;
+    }
+    memset(g->y_NW, 0, rows * width * sizeof(float));
+    for (long from = 0; from < reach; from += pages++->tokens)
+        for (long s = 0; s < least(pages->tokens, reach - from); s += SLICE) {
+            long at = (head * pages->stride + s * width) * size;
+            long keys = least(SLICE, least(pages->tokens, reach - from) - s);
+            matrix key = {.weights = (char *)pages->keys + at, .kind = m->cache_kind,
+                          .outputs = keys, .inputs = width};
+            matrix value = {.weights = (char *)pages->values + at, .kind = m->cache_kind,
+                            .outputs = width, .inputs = keys, .is_input_major = 1};
+            see(g, &key, &value, rows, groups, before - from - s);
+        }
+}
+
+/* New tokens to all that is in these pages, of which they are the last. Query heads that share keys
+   and values read them together: they are rows, keys and then values the weights. */
+static void attend(const model *m, gaze *g, const page *pages, long count, long tokens,
+                   const float *q_THW, float *y_THW)
+{
+    long groups = m->heads / m->kept, heads = groups * m->head, wide = m->heads * m->head;
+    long most = (QUERIES + groups - 1) / groups, old = -tokens;
+    for (long p = 0; p < count; p++)
+        old += pages[p].tokens;
+    for (long head = 0; head < m->kept; head++)
+        for (long first = 0; first < tokens; first += most) {
+            long block = least(most, tokens - first), at = first * wide + head * heads;
+            for (long t = 0; t < block; t++)
+                memcpy(g->q_NW + t * heads, q_THW + at + t * wide, heads * sizeof(float));
+            see_pages(m, g, pages, head, block * groups, old + first);
+            for (long n = 0; n < block * groups; n++)
+                for (long w = 0; w < m->head; w++)
+                    y_THW[at + n / groups * wide + n % groups * m->head + w] =
+                        g->y_NW[n * m->head + w] / g->total_N[n];
+        }
 }
 
 /* silu(gate) * up, in the place of gate. */
@@ -498,12 +861,12 @@ static void add_feed_forward(const layer *l, const float *normed_ND, float *x_ND
         x_ND[d] += down_ND[d];
 }
 
-/* The share of each expert, sigmoid(logit), or 0 where it is not among the chosen. */
-static void route(const model *m, const matrix *router, const float *x_D, float *share_E)
+/* In the place of a row's logits the share of each expert: sigmoid(logit), or 0 where it is not
+   among the chosen. */
+static void choose(const model *m, float *logits_E)
 {
-    float logits_E[m->experts];
-    linear(router, x_D, logits_E, 1, m->experts, 0, m->experts);
-    memset(share_E, 0, m->experts * sizeof(float));
+    float share_E[m->experts];
+    memset(share_E, 0, sizeof share_E);
     for (long k = 0; k < m->chosen; k++) {
         long best = 0;
         for (long e = 1; e < m->experts; e++)
@@ -511,6 +874,7 @@ static void route(const model *m, const matrix *router, const float *x_D, float 
         share_E[best] = 1 / (1 + expf(-logits_E[best]));
         logits_E[best] = -INFINITY;
     }
+    memcpy(logits_E, share_E, sizeof share_E);
 }
 
 /* x += what the routed experts make of each row, expert by expert. The share multiplies the input:
@@ -519,18 +883,21 @@ static void add_experts(const model *m, const layer *l, const float *normed_ND, 
                         long rows, float *scratch)
 {
     long width = m->width, inner = l->experts_down.inputs, chose_M[rows];
-    float share_NE[rows][m->experts];
     float *x_MD = scratch, *both_MF = x_MD + rows * width, *gate_MF = both_MF + 2 * rows * inner;
+    float *share_NE = gate_MF + rows * inner;
+    product(&l->router, normed_ND, share_NE, rows);
     for (long n = 0; n < rows; n++)
-        route(m, &l->router, normed_ND + n * width, share_NE[n]);
+        choose(m, share_NE + n * m->experts);
     for (long e = 0; e < m->experts; e++) {
         long count = 0;
-        for (long n = 0; n < rows; n++)
-            if (share_NE[n][e] > 0) {
-                for (long d = 0; d < width; d++)
-                    x_MD[count * width + d] = normed_ND[n * width + d] * share_NE[n][e];
-                chose_M[count++] = n;
-            }
+        for (long n = 0; n < rows; n++) {
+            float share = share_NE[n * m->experts + e];
+            if (share == 0)
+                continue;
+            for (long d = 0; d < width; d++)
+                x_MD[count * width + d] = normed_ND[n * width + d] * share;
+            chose_M[count++] = n;
+        }
         if (!count)
             continue;
         matrix gate_up = pick(&l->experts_gate_up, e), down = pick(&l->experts_down, e);
@@ -546,38 +913,49 @@ static void add_experts(const model *m, const layer *l, const float *normed_ND, 
     }
 }
 
-/* One token of each row through all layers and the norm after them: x in, what is made of it out.
-   The pages of row n in a layer begin at starts[layer * rows + n]; the last token of the last page
-   is the new one, which is written here. Returns 1 if there is no memory. */
+/* New tokens of some sequences, one sequence after another, through all layers and the norm after
+   them: x in, what is made of it out. The pages of sequence i in a layer begin at
+   starts[layer * sequences + i]; its last tokens in the last page are the new ones, which are
+   written here. Returns 1 if there is no memory. */
 int step(const model *m, const layer *layers, const matrix *norm, const page *pages,
-         const int64_t *starts, const int64_t *position_N, float *x_ND, long rows)
+         const int64_t *starts, const int64_t *positions, const int64_t *lengths, float *x_ND,
+         long sequences)
 {
-    long width = m->width, wide = m->heads * m->head, narrow = m->kept * m->head;
-    float *normed_ND = malloc(rows * (3 * width + 2 * wide + 2 * narrow + 4 * m->inner) * sizeof(float));
+    long width = m->width, wide = m->heads * m->head, narrow = m->kept * m->head, rows = 0;
+    long groups = m->heads / m->kept, queries = QUERIES + groups;
+    for (long i = 0; i < sequences; i++)
+        rows += lengths[i];
+    long each = 3 * width + 2 * wide + 2 * narrow + 4 * m->inner + m->experts + m->head;
+    float *normed_ND = malloc((rows * each + queries * (3 * m->head + SLICE + 2)) * sizeof(float));
     if (!normed_ND)
         return 1;
     float *q = normed_ND + rows * width, *k = q + rows * wide, *v = k + rows * narrow;
-    float *y = v + rows * narrow, *scratch = y + rows * wide;
+    float *y = v + rows * narrow, *turns = y + rows * wide, *scratch = turns + rows * m->head;
+    gaze g = {.q_NW = normed_ND + rows * each};
+    g.y_NW = g.q_NW + queries * m->head;
+    g.part_NW = g.y_NW + queries * m->head;
+    g.scores_NS = g.part_NW + queries * m->head;
+    g.highest_N = g.scores_NS + queries * SLICE;
+    g.total_N = g.highest_N + queries;
+    for (long i = 0, n = 0; i < sequences; i++)
+        for (long t = 0; t < lengths[i]; t++, n++)
+            turns_at(m, positions[i] + t, turns + n * m->head);
     for (const layer *l = layers; l < layers + m->layers; l++) {
         rms_norm(&l->attention_norm, x_ND, normed_ND, rows, width, m->eps);
         product(&l->query, normed_ND, q, rows);
         product(&l->key, normed_ND, k, rows);
         product(&l->value, normed_ND, v, rows);
-        for (long n = 0; n < rows; n++) {
-            const int64_t *start = starts + (l - layers) * rows + n;
-            const page *last = pages + start[1] - 1;
-            if (l->rotates) {
-                place(m, q + n * wide, m->heads, position_N[n]);
-                place(m, k + n * narrow, m->kept, position_N[n]);
-            } else if (m->floor > 0) {
-                sharpen(m, q + n * wide, position_N[n]);
-            }
-            for (long h = 0; h < m->kept; h++) {
-                long at = h * last->stride + (last->tokens - 1) * m->head;
-                remember(m->cache_kind, last->keys, at, k + n * narrow + h * m->head, m->head);
-                remember(m->cache_kind, last->values, at, v + n * narrow + h * m->head, m->head);
-            }
-            attend(m, pages + start[0], start[1] - start[0], q + n * wide, y + n * wide);
+        for (long n = 0; l->rotates && n < rows; n++) {
+            place(m, q + n * wide, m->heads, turns + n * m->head);
+            place(m, k + n * narrow, m->kept, turns + n * m->head);
+        }
+        for (long i = 0, n = 0; i < sequences; n += lengths[i++]) {
+            const int64_t *start = starts + (l - layers) * sequences + i;
+            for (long t = 0; !l->rotates && m->floor > 0 && t < lengths[i]; t++)
+                sharpen(m, q + (n + t) * wide, positions[i] + t);
+            remember_all(m, pages + start[1] - 1, lengths[i], k + n * narrow, v + n * narrow);
+            attend(m, &g, pages + start[0], start[1] - start[0], lengths[i], q + n * wide,
+                   y + n * wide);
         }
         product(&l->output, y, scratch, rows);
         for (long d = 0; d < rows * width; d++)

@@ -1,11 +1,12 @@
 """The functions of `kernels.c`: compiled on this machine, and called with tensors.
 
-Where few tokens are read at a time, as in decoding, torch's products of weights that are not
-float32 use little of the rate at which memory can be read. These serve on CPUs, without gradients,
-where there is a C compiler; without one, everything is computed by torch. A large product is cut
-among as many threads as torch may use. Compiling takes two seconds, once on a machine: the library
-is kept in the user's cache folder. Called by `products`, `moe` and `quantized.layers`, which ask
-`serve` first, and by `decoding`.
+Where few tokens are read at a time, as in decoding, torch's products use little of the rate at
+which memory can be read, least where weights are not float32. Where there are more, weights in
+bfloat16 have to be widened before torch multiplies them well. These serve on CPUs, without
+gradients, where there is a C compiler; without one, everything is computed by torch. A large
+product is cut among as many threads as torch may use. Compiling takes three seconds, once on a
+machine: the library is kept in the user's cache folder. Called by `products`, `moe` and
+`quantized.layers`, which ask `serve` first, and by `decoding`.
 
 Letters: N rows of activations, _x any leading dimensions, D inputs, F outputs, J bytes of a row, G
 groups of a row that share a scale.
@@ -36,7 +37,9 @@ FLAGS = (
 )  # fmt: skip
 COMPILE_SECONDS = 120
 
-FEW_ROWS = 8  #: the most that were measured
+FEW_ROWS = 8  #: the most for which weights are not laid out anew,
+FEWER_ROWS = 4  #: and where they are input-major
+PANEL = 16  #: outputs that `kernels.c` multiplies together
 THREAD_WEIGHTS = 2**20  #: for fewer another thread is not worth waking: it takes some 50 us
 
 #: How `kernels.c` calls what tensors hold.
@@ -132,14 +135,29 @@ def _compile(path: Path) -> bool:
 
 
 def serve(x_xD: Tensor, *weights: Tensor) -> bool:
-    """Whether these are few rows, and weights, of kinds that the functions here multiply faster."""
+    """Whether the functions here multiply this many rows with weights of these kinds faster."""
+    rows = x_xD.numel() // max(1, x_xD.shape[-1])
     return (
-        0 < x_xD.numel() <= FEW_ROWS * x_xD.shape[-1]
+        rows > 0
         and x_xD.dtype in COMPUTED
         and not torch.is_grad_enabled()
-        and all(weight.dtype != torch.float32 and can_be_read(weight) for weight in weights)
+        and all(can_be_read(weight) for weight in weights)
+        and (rows <= FEW_ROWS or _multiplies_all(weights))
         and library() is not None
     )
+
+
+def _multiplies_all(weights: tuple[Tensor, ...]) -> bool:
+    """With many rows: in float32 torch is as fast."""
+    return multiplies() and all(weight.dtype == torch.bfloat16 for weight in weights)
+
+
+@cache
+def multiplies() -> bool:
+    """Whether many rows are multiplied here: tiles are made for the registers of AVX2, and torch
+    uses wider ones where a CPU has them."""
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx2") and not abilities.get("avx512_f"))
 
 
 def can_be_read(weight: Tensor) -> bool:
@@ -162,14 +180,16 @@ def times(x_xD: Tensor, weight_DF: Tensor) -> Tensor:
 
 def _product(name: str, matrix: Matrix, x_xD: Tensor) -> Tensor:
     x_ND = x_xD.reshape(-1, x_xD.shape[-1]).float().contiguous()
-    y_NF = x_ND.new_zeros(len(x_ND), matrix.outputs)
-    stride = matrix.inputs if matrix.is_input_major else matrix.outputs
-    run = _function(name)
+    are_many = len(x_ND) > (FEWER_ROWS if matrix.is_input_major else FEW_ROWS)
+    stride = matrix.inputs if are_many or matrix.is_input_major else matrix.outputs
+    run = _function("multiply" if are_many else name)
+    make = x_ND.new_zeros if run is _function("add_times") else x_ND.new_empty
+    y_NF = make(len(x_ND), matrix.outputs)
 
     def run_part(first: int, last: int) -> None:
         run(ctypes.byref(matrix), x_ND.data_ptr(), y_NF.data_ptr(), len(x_ND), stride, first, last)
 
-    _in_parts(run_part, matrix)
+    _in_parts(run_part, matrix, len(x_ND))
     return y_NF.to(x_xD.dtype).view(*x_xD.shape[:-1], matrix.outputs)
 
 
@@ -183,11 +203,11 @@ def _function(name: str) -> Callable[..., None]:
     return function  # type: ignore[no-any-return]
 
 
-def _in_parts(run: Callable[[int, int], None], matrix: Matrix) -> None:
-    """Calls it for all outputs, in as many threads as are worth it."""
+def _in_parts(run: Callable[[int, int], None], matrix: Matrix, rows: int) -> None:
+    """Calls it for all outputs, whole panels of them, in as many threads as are worth it."""
     outputs = matrix.outputs
-    parts = threads_for(outputs * matrix.inputs)
-    ends = [outputs * part // parts for part in range(parts + 1)]
+    parts = threads_for(outputs * matrix.inputs * max(1, rows // FEW_ROWS))
+    ends = [outputs * part // parts // PANEL * PANEL for part in range(parts)] + [outputs]
     others = [_threads(os.getpid()).submit(run, *ends[part : part + 2]) for part in range(1, parts)]
     run(0, ends[1])
     for other in others:
@@ -195,7 +215,7 @@ def _in_parts(run: Callable[[int, int], None], matrix: Matrix) -> None:
 
 
 def threads_for(weights: int) -> int:
-    """How many threads are worth it for a matrix of so many weights."""
+    """How many threads are worth it where so many weights are multiplied with few rows."""
     return max(1, min(torch.get_num_threads(), weights // THREAD_WEIGHTS))
 
 

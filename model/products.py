@@ -1,9 +1,10 @@
 """Products of tokens with weights, in the way that this machine computes fastest.
 
 CPUs without bfloat16 units multiply bfloat16 matrices several times slower than float32 ones, and
-where the weights are input-major, as experts are, a hundred times. There, weights are widened to
-float32 in slices of a bounded size just before they are used; sums are float32 in either way.
-Training, GPUs and CPUs with such units take the plain product. Called by `layers`, `moe`,
+where the weights are input-major, as experts are, a hundred times. There, `kernels` multiplies
+them; without a compiler, weights are widened to float32 in slices of a bounded size just before
+they are used; sums are float32 in either way. Training, GPUs and CPUs with such units take the
+plain product. Called by `layers`, `moe`,
 `attention`, `transformer` and `vision`.
 
 Letters: D inputs, F outputs, m rows, _x any leading dimensions.

@@ -112,6 +112,14 @@ def test_a_store_of_files_is_named_by_the_environment_and_its_keys_by_files(
     assert store.blobs_secret.get_secret_value() == "our blobs_secret"
 
 
+def test_the_roles_apart_are_all_roles_and_share_the_files() -> None:
+    from mmapp.types import Role
+
+    apart = [one for one in PRODUCTION["services"].values() if one.get("profiles") == ["roles"]]
+    assert [one["command"][-2:] for one in apart] == [["--role", role] for role in Role]
+    assert all(one["volumes"] == PRODUCTION["services"]["worker"]["volumes"] for one in apart)
+
+
 def test_the_secrets_are_those_that_compose_wants(secrets: Path) -> None:
     wanted = {Path(one["file"]).name for one in PRODUCTION["secrets"].values()}
     assert {path.name for path in secrets.iterdir()} == wanted

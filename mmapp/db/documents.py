@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, func, insert, select, update
 
@@ -19,6 +19,15 @@ from mmapp.types import (
     Recognition,
     Source,
 )
+
+
+class PageCount(NamedTuple):
+    """A page without its words."""
+
+    number: int
+    characters: int
+    #: None: no one looked when it was stored.
+    recognition: Recognition | None
 
 
 class StoredDocuments:
@@ -59,6 +68,15 @@ class StoredDocuments:
         )
         return int(self._sql.execute(query).scalar_one())
 
+    def page_counts(self, sha256: str) -> list[PageCount]:
+        """How much is written on each page, in order."""
+        query = (
+            select(pages.c.number, pages.c.characters, pages.c.recognition)
+            .where(pages.c.document_sha256 == sha256)
+            .order_by(pages.c.number)
+        )
+        return [PageCount(*row) for row in self._sql.execute(query)]
+
     def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
         """Those of these numbers, or all."""
         query = select(pages).where(pages.c.document_sha256 == sha256).order_by(pages.c.number)
@@ -73,6 +91,18 @@ class StoredDocuments:
             pages.c.document_sha256 == sha256, pages.c.recognition == Recognition.WANTED
         )
         return int(self._sql.execute(query).scalar_one())
+
+    def has_undrawn(self, sha256: str, *, all_pages: bool) -> bool:
+        """Whether a page without words, or any page, has no picture yet."""
+        query = select(pages.c.number).where(
+            pages.c.document_sha256 == sha256,
+            pages.c.error == "",
+            pages.c.image_sha256.is_(None),
+        )
+        if not all_pages:
+            is_read = pages.c.recognition.is_not_distinct_from(Recognition.DONE)
+            query = query.where(pages.c.characters == 0, ~is_read)
+        return self._sql.execute(query.limit(1)).first() is not None
 
     def set_words(self, sha256: str, page: Page) -> None:
         """What is on a page after its pictures were read."""

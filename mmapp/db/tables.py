@@ -1,8 +1,8 @@
 """The SQL tables, as SQLAlchemy Core. Called by `repository` (queries) and by `migrations/` (DDL).
 
 They hold what must survive any process: documents and their pages, jobs with lease and attempt,
-results with their reviews, batches, and the heartbeat of each worker. Bytes of files are not here
-(`mmapp.storage`).
+results with their reviews, batches, the heartbeat of each worker, and the turns of sweepers. Bytes
+of files are not here (`mmapp.storage`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from mmapp.types import Label, MediaType, Priority, Recognition, Status, TaskName
+from mmapp.types import Label, MediaType, Priority, Recognition, Role, Status, TaskName
 
 #: Every constraint has a name, because SQLite's batch migrations can only drop what is named.
 NAMING_CONVENTION = {
@@ -146,6 +146,14 @@ jobs = Table(
     Column("task", _enum(TaskName, "task"), nullable=False),
     Column("status", _enum(Status, "status"), nullable=False),
     Column("priority", _enum(Priority, "priority"), nullable=False),
+    #: What it needs next: only workers of this role take it.
+    Column("role", _enum(Role, "role"), nullable=False, server_default=Role.INGEST),
+    #: All roles that it needs, in order, with commas between.
+    Column("roles", Text, nullable=False, server_default="ingest,generate"),
+    #: What earlier roles leave to later ones (`jobs.handing`); None: nothing yet.
+    Column("carried", JSON(none_as_null=True)),
+    #: How often it was handed over to its next role: attempts that count as no try.
+    Column("handed_over", Integer, nullable=False, server_default="0"),
     #: Who takes turns with the others.
     Column("owner", Text, nullable=False, server_default="local"),
     Column("label", Text, nullable=False),
@@ -178,12 +186,16 @@ jobs = Table(
     Column("result_of", ForeignKey("jobs.id")),
     Column("batch_id", ForeignKey("batches.id")),
     Column("batch_row", Integer),
+    #: What it was thought to take when it was submitted (`types.Estimate`).
+    Column("estimate", JSON(none_as_null=True)),
     CheckConstraint("attempt >= series_start", name="attempt_in_series"),
     CheckConstraint("status <> 'running' OR lease_until IS NOT NULL", name="running_has_lease"),
     CheckConstraint("status <> 'succeeded' OR result_of IS NOT NULL", name="succeeded_has_result"),
     CheckConstraint("follows IS NULL OR status = 'queued'", name="follower_is_queued"),
     Index("ix_jobs_status_priority", "status", "priority", "id"),
     Index("ix_jobs_line", "status", "priority", "owner", "queued_at", "id"),
+    Index("ix_jobs_line_of_role", "status", "role", "priority", "owner", "queued_at", "id"),
+    Index("ix_jobs_sent", "status", "sent_at"),
     Index("ix_jobs_turn", "owner", "priority", "started_at"),
     Index("ix_jobs_run_key", "run_key"),
     Index("ix_jobs_follows", "follows"),
@@ -253,6 +265,8 @@ workers = Table(
     #: When the process began, in the machine's own count: tells it from a later one with its pid.
     Column("pid_began", Text, nullable=False),
     Column("parent_pid", Integer, nullable=False),
+    #: What it does, with commas between.
+    Column("roles", Text, nullable=False, server_default=",".join(Role)),
     Column("checkpoint", Text, nullable=False),
     Column("weights_sha256", String(64), nullable=False),
     Column("device", Text, nullable=False),
@@ -264,4 +278,22 @@ workers = Table(
     Column("last_seen", UtcDateTime, nullable=False),
     #: What it has done since it started (`jobs.tally`); None: it has not told yet.
     Column("counters", JSON(none_as_null=True)),
+    #: What its engine can hold (`types.Capacity`); None: not loaded yet, or of an older version.
+    Column("capacity", JSON(none_as_null=True)),
+)
+
+#: One row, which all who sweep share: whose turn it is, and what was found in all.
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    #: When somebody swept for all.
+    Column("swept_at", UtcDateTime, nullable=False),
+    Column("rounds", BigInteger, nullable=False),
+    #: Jobs taken from lost workers, and ids sent again or late.
+    Column("freed", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    #: What workers had done that are no longer on the list; None: there were none.
+    Column("counters", JSON(none_as_null=True)),
+    CheckConstraint("id = 1", name="one_row"),
 )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mmapp import exports, records
 from mmapp.config import Settings
@@ -16,7 +16,16 @@ from mmapp.db import Database
 from mmapp.errors import NotFound, NotPossible
 from mmapp.jobs.found import found
 from mmapp.storage import Blobs
-from mmapp.types import Document, MediaType, Page, Pictures, Result
+from mmapp.types import (
+    Document,
+    FiguresParams,
+    MediaType,
+    Page,
+    Params,
+    Pictures,
+    Recognition,
+    Result,
+)
 
 if TYPE_CHECKING:
     from mmapp.documents import Reader
@@ -107,6 +116,22 @@ class Library:
             without_text=bool(page.lines),
             name=document.name,
         )
+
+    def to_draw(self, document: Document, params: Params, profile: Mapping[str, Any]) -> set[int]:
+        """The pages whose pictures a task will look at: those that show figures, all if the
+        checkpoint is shown pages, and those without words, which may be blank."""
+        if document.media_type is not MediaType.PDF:
+            return set()
+        if isinstance(params, FiguresParams):
+            return {picture.page for picture in self.pictures(document).found}
+        pages = self.pages(document.sha256)
+        if profile.get("page_images"):
+            return {page.number for page in pages}
+        return {
+            page.number
+            for page in pages
+            if not (page.lines or page.error or page.recognition is Recognition.DONE)
+        }
 
     def pictures(self, document: Document) -> Pictures:
         """Where the pages of a PDF show pictures."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ class Pruned:
     documents: int
     #: Files of documents and pictures of pages.
     blobs: int
-    #: What workers kept of documents that they had read.
+    #: What workers kept of documents that they had read, and of pictures that they had seen.
     readings: int
     #: Of blobs and readings.
     bytes: int
@@ -42,7 +42,9 @@ class _Undo(Exception):
 class Retention:
     """Removes what is old."""
 
-    def __init__(self, database: Database, blobs: Blobs, readings: Path) -> None:
+    def __init__(self, database: Database, blobs: Blobs, readings: Sequence[Path]) -> None:
+        """`readings`: the folders of what workers read of documents, and of what they saw in
+        pictures."""
         self._database = database
         self._blobs = blobs
         self._readings = readings
@@ -75,9 +77,9 @@ class Retention:
         return (file for file in self._blobs.stored() if file.written_at < time.time() - GRACE_S)
 
     def _old_readings(self, age: timedelta) -> Iterator[tuple[Path, int]]:
-        """Readings are touched when they are used."""
+        """They are touched when they are used."""
         oldest = time.time() - age.total_seconds()
-        for path in self._readings.glob("*.prefix.safetensors*"):
+        for path in (file for folder in self._readings for file in folder.glob("*.safetensors*")):
             with contextlib.suppress(FileNotFoundError):
                 state = path.stat()
                 if state.st_mtime < oldest:
