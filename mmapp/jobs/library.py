@@ -86,9 +86,13 @@ class Library:
         with self._database.snapshot() as repository:
             image = repository.documents.page_image(sha256, number)
         is_pdf = document.media_type is MediaType.PDF
-        if image is not None and (self._blobs.has(image) or not is_pdf):
-            return self._blobs.get(image)
-        if not is_pdf:
+        if image is not None:
+            try:
+                return self._blobs.get(image)
+            except NotFound:
+                if not is_pdf:
+                    raise
+        elif not is_pdf:
             raise NotFound(f"{document.name} is text; its pages have no pictures")
         picture: bytes = self._open_reader().render(self._blobs.get(sha256), number)
         image = self._blobs.put(picture)

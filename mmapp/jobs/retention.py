@@ -10,12 +10,11 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from mmapp.db import Database
-from mmapp.db.repository import Repository
-from mmapp.storage import BlobFile, Blobs
+from mmapp.storage import Blobs, Stored
 
 #: Bytes are stored before the row that refers to them; so long nobody takes them for left over.
 GRACE_S = 3600.0
@@ -53,27 +52,29 @@ class Retention:
     def prune(self, age: timedelta, *, keep_results: bool, dry_run: bool) -> Pruned:
         """`keep_results`: rows stay, and only files go; `dry_run`: nothing goes."""
         batches = jobs = documents = 0
+        # Before the transaction, which lets nobody else write: a distant store lists slowly.
+        settled = list(self._settled())
         with contextlib.suppress(_Undo), self._database.transaction() as repository:
             before = repository.now() - age
             if not keep_results:
                 batches = repository.retention.remove_batches(before)
                 jobs = repository.retention.remove_jobs(before)
                 documents = repository.retention.remove_documents(before)
-            unused = list(self._unused(repository, before if keep_results else None))
+            kept = repository.retention.blobs(before if keep_results else None)
             if dry_run:
                 raise _Undo
+        unused = [file for file in settled if file.sha256 not in kept]
         old = list(self._old_readings(age))
         if not dry_run:
-            for path in [*(file.path for file in unused), *(path for path, _ in old)]:
+            self._blobs.remove(file.name for file in unused)
+            for path, _ in old:
                 path.unlink(missing_ok=True)
         freed = sum(file.size_bytes for file in unused) + sum(size for _, size in old)
         return Pruned(batches, jobs, documents, len(unused), len(old), freed)
 
-    def _unused(self, repository: Repository, ended_before: datetime | None) -> Iterator[BlobFile]:
-        kept = repository.retention.blobs(ended_before)
-        for file in self._blobs.files():
-            if file.sha256 not in kept and file.written_at < time.time() - GRACE_S:
-                yield file
+    def _settled(self) -> Iterator[Stored]:
+        """Files that no process is about to refer to."""
+        return (file for file in self._blobs.stored() if file.written_at < time.time() - GRACE_S)
 
     def _old_readings(self, age: timedelta) -> Iterator[tuple[Path, int]]:
         """They are touched when they are used."""

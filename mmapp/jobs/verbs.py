@@ -30,7 +30,7 @@ from mmapp.jobs.running import Admit, Attempt, Model, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.jobs.sweeping import Sweeping
-from mmapp.storage import Blobs
+from mmapp.storage import check, open_blobs
 from mmapp.types import (
     Batch,
     Document,
@@ -59,7 +59,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database = Database(settings.sqlalchemy_url)
-        self._blobs = Blobs(settings.data_dir / "blobs")
+        self._blobs = open_blobs(settings)
         self._broker = Broker(settings.redis_url, settings.job_seconds)
         self._outbox = Outbox(self._database, self._broker, settings.sweep_seconds)
         self._library = Library(settings, self._database, self._blobs)
@@ -105,6 +105,10 @@ class Jobs:
     def check_database(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is migrated."""
         self._database.check()
+
+    def check_blobs(self) -> None:
+        """Raises what is wrong unless a small file can be stored, read and removed."""
+        check(self._blobs)
 
     # --- documents -------------------------------------------------------------------------------
 

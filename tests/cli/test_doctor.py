@@ -18,6 +18,7 @@ from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.processes import Process
 from mmapp.types import Role
 from tests.jobs.scenes import checkpoint_folder
+from tests.servers import s3_server
 
 
 @pytest.fixture
@@ -54,6 +55,21 @@ def jobs(settings: Settings) -> Iterator[Jobs]:
 )
 def test_a_queue_on_another_machine_needs_a_password(url: str, expected: bool) -> None:
     assert doctor.is_open(url) is expected
+
+
+def test_a_store_of_files_is_written_to_or_told_with_what_is_wrong(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert doctor._files(settings) == ("in the data folder", "")
+    with s3_server(tmp_path / "s3") as server:
+        store = server.settings("files", data_dir=tmp_path, blobs_seconds=0.1)
+        found, remedy = doctor._files(store)
+        assert found.startswith("one written to, read from and removed from s3://mmapp/files in")
+        assert remedy == ""
+        assert [path for path in server.folder.rglob("*") if path.is_file()] == []
+    found, remedy = doctor._files(store)
+    assert "s3://mmapp/files (no connection)" in found
+    assert "MMAPP_BLOBS_" in remedy
 
 
 def test_an_open_queue_is_told_without_asking_it(settings: Settings) -> None:
