@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     and_,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -136,8 +137,12 @@ class StoredWorkers:
         return [counters for counters in told if counters]
 
     def forget(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
-        """Takes them off the list; what they had done."""
-        return self._remove(workers.c.name.in_(names))
+        """Takes them off the list, except those that hold a job: what they had done.
+
+        Whoever frees the job of a dead worker has to find the worker first.
+        """
+        held = exists().where(jobs.c.worker == workers.c.name, jobs.c.status == Status.RUNNING)
+        return self._remove(and_(workers.c.name.in_(names), ~held))
 
     def forget_silent(self, for_s: float) -> list[Mapping[str, Any]]:
         """The same with those, of any machine, that were silent for longer."""

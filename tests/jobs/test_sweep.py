@@ -77,6 +77,20 @@ def test_a_dead_process_of_this_machine_is_known_at_once(
     assert queued_jobs.workers() == []
 
 
+def test_a_worker_that_dies_within_a_sweep_is_known_until_its_job_is_free(
+    queued_jobs: Jobs, job: Job, worker: subprocess.Popen[bytes]
+) -> None:
+    """It dies after dead ones were looked for, and before dead ones are taken off the list."""
+    taken(queued_jobs, job.id)
+    assert queued_jobs._recovery.free_dead() == 0
+    worker.kill()
+    worker.wait()
+    queued_jobs._recovery.forget_dead()
+    assert queued_jobs.sweep() == 2  # freed at once and not when the lease ends, and sent
+    with queued_jobs._database.snapshot() as repository:
+        assert repository.workers.all() == []
+
+
 def test_a_redelivery_takes_over_from_a_dead_process_without_a_sweep(
     queued_jobs: Jobs, job: Job, worker: subprocess.Popen[bytes]
 ) -> None:
