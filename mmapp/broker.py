@@ -16,6 +16,7 @@ from mmapp.types import Message, Priority, Role
 
 if TYPE_CHECKING:
     from celery import Celery  # type: ignore[import-untyped]
+    from kombu.entity import Queue
     from redis import Redis
 
 #: How the queue of each role is called.
@@ -76,6 +77,13 @@ def make_app(redis_url: str, job_seconds: float) -> Celery:
         },
     )
     return app
+
+
+def queues() -> list[Queue]:
+    """Those of all roles, for programs that ask the application which there are."""
+    from kombu.entity import Queue
+
+    return [Queue(name) for name in QUEUES.values()]  # type: ignore[no-untyped-call]
 
 
 class Broker:

@@ -22,7 +22,8 @@ WORDS = PLAIN | {"mmapp.config"}
 FLOORS: dict[str, set[str]] = {
     "mmapp.types": set(),
     "mmapp.errors": set(),
-    "mmapp.config": set(),
+    # Settings name roles, and are nothing but nouns beside.
+    "mmapp.config": {"mmapp.types"},
     # How words match and photos are framed is the same in service as in training and measuring.
     "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},

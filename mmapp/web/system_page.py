@@ -131,6 +131,8 @@ def _worker(say: Words, statistics: Statistics, worker: WorkerInfo) -> tuple[str
         state = say("worker_busy", job=worker.job_id)
     done = sum(count for _, outcome, count in worker.counters.get("jobs", ()) if outcome in DONE)
     device = " ".join(filter(None, (worker.device, worker.dtype)))
+    if worker.capacity:
+        device += " · " + say("worker_holds", n=f"{worker.capacity.context_tokens:,}")
     names = " · ".join(say(f"role_{role}") for role in worker.roles)
     roles = say("role_all") if worker.roles == tuple(Role) else names
     return worker.name, state, roles, worker.checkpoint, device, f"{done:,}"

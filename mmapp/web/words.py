@@ -527,6 +527,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "worker": ("Worker", "工作进程"),
     "state": ("State", "状态"),
     "device": ("Device", "设备"),
+    "worker_holds": ("reads {n} tokens at once", "一次可读 {n} 个词元"),
     "worker_done": ("Done since its start", "启动以来完成"),
     "worker_ready": ("ready", "就绪"),
     "worker_loading": ("loading the checkpoint", "正在加载检查点"),

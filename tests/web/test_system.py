@@ -13,7 +13,7 @@ from mmapp import plots
 from mmapp.config import REPOSITORY
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.processes import Process
-from mmapp.types import Job, Priority, Role, SummarizeParams, TaskName
+from mmapp.types import Capacity, Job, Priority, Role, SummarizeParams, TaskName
 from mmapp.web.frame import Site
 from mmapp.web.system_page import CardFigure, card_figures, checkpoint, show
 from mmapp.web.words import LANGUAGES, Words
@@ -27,7 +27,7 @@ def worker(name: str, *, ready: bool = True, error: str = "") -> WorkerInfo:
 def test_workers_are_shown_with_what_they_do(site: Site, jobs: Jobs, summary: Job) -> None:
     assert "No worker is ready" in show(site)
     for info in (
-        worker("ready"),
+        dataclasses.replace(worker("ready"), capacity=Capacity(7_168, 10**6, 900.0)),
         worker("loading", ready=False),
         worker("silent"),
         worker("busy"),
@@ -47,6 +47,7 @@ def test_workers_are_shown_with_what_they_do(site: Site, jobs: Jobs, summary: Jo
     page = show(site)
     for words in (
         "<td>ready</td><td>ready</td>",
+        "<td>cpu · reads 7,168 tokens at once</td>",
         "<td>loading the checkpoint</td>",
         "&lt;b&gt;broken</td><td>no &lt;memory&gt;</td>",
         "<td>silent for 10 min</td>",
