@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -176,16 +177,16 @@ class S3Server:
     def endpoint(self) -> str:
         return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
 
-    def settings(self, prefix: str, **others: object) -> Settings:
+    def settings(self, prefix: str, **others: Any) -> Settings:
         """Settings of which files are kept here."""
-        return Settings(
-            blobs_url=f"s3://{self.BUCKET}/{prefix}",
-            blobs_endpoint=self.endpoint,
-            blobs_key_id=self.KEY_ID,
-            blobs_secret=self.SECRET,
-            _env_file=None,
-            **others,
-        )
+        told: dict[str, Any] = {
+            "blobs_url": f"s3://{self.BUCKET}/{prefix}",
+            "blobs_endpoint": self.endpoint,
+            "blobs_key_id": self.KEY_ID,
+            "blobs_secret": self.SECRET,
+            "_env_file": None,
+        }
+        return Settings(**told, **others)
 
     def files(self, prefix: str) -> Path:
         """Where the server keeps what stands under a prefix; to look at, it would see no change."""

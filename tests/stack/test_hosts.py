@@ -84,6 +84,7 @@ def ended(jobs: Jobs, job: Job) -> Job:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_host_that_is_cut_off_loses_its_job_to_another_and_writes_nothing_when_it_is_back(
     site: Site, tmp_path: Path
 ) -> None:
@@ -104,8 +105,8 @@ def test_a_host_that_is_cut_off_loses_its_job_to_another_and_writes_nothing_when
         assert first not in names(jobs)
 
         hosts[first].join()
-        until(lambda: "lease lost, nothing stored" in hosts[first].log.read_text(), 60)
-        until(lambda: first in names(jobs), 60)
+        until(lambda: "lease lost, nothing stored" in hosts[first].log.read_text(), READY_S)
+        until(lambda: first in names(jobs), READY_S)
         assert (jobs.get(job.id), jobs.result(job.id)) == (done, result)
         assert count_results(jobs, job.id) == 1
 
