@@ -8,6 +8,7 @@ turns at it, so that `--quick` ends within five minutes on two idle cores.
 
     python -m benchmarks.engine --quick            a table of ratios
     python -m benchmarks.engine --quick --json     rows of work, peer, ours, theirs, ratio
+    python -m benchmarks.engine --only decode      the works whose name begins so
     python -m benchmarks.engine --out FOLDER       also writes results.json and ratios.svg there
 
 A ratio is how many times as fast as the peer we are; of memory, our share of the peer's.
@@ -49,6 +50,8 @@ PACKAGES = {"transformers": "transformers", "llama.cpp": "xllamacpp"}
 TURNS = 5
 #: Seconds of wall time after which an engine gets no further turn at a work.
 PATIENCE, QUICK_PATIENCE = 60.0, 8.0
+#: Eager attention holds the scores of all pairs of tokens: 16,384 would take some 20 GB.
+EAGER_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ class Contender:
     runner: str
     path: Path
     variant: str = ""
+    longest: float = math.inf  #: tokens that it can read at once on a common machine
+
+    def can(self, work: Work) -> bool:
+        return max(work.tokens, work.behind) <= self.longest
 
 
 @dataclass
@@ -169,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.dtype == "auto":
         dtype = choose_dtype("auto", choose_device("cpu"))
         options.dtype = str(dtype).removeprefix("torch.")
-    works = [work for work in WORKS if work.is_quick or not options.quick]
+    works = chosen(options)
     here = machine()
     measured = measure(works, options)
     limits = {"read": read_rate(), "matrix": matrix_rate(getattr(torch, options.dtype))}
@@ -178,6 +185,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         write(options.out, here, rows, works, measured, options)
     sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else table(rows))
     return 0
+
+
+def chosen(options: argparse.Namespace) -> list[Work]:
+    """The works that were asked for."""
+    works = [work for work in WORKS if work.is_quick or not options.quick]
+    if options.only:
+        works = [work for work in works if work.name.startswith(tuple(options.only))]
+    if not works:
+        raise SystemExit(f"error: no work begins so; there are {', '.join(w.name for w in WORKS)}")
+    return works
 
 
 def measure(works: Sequence[Work], options: argparse.Namespace) -> dict[str, dict[str, Turns]]:
@@ -196,13 +213,15 @@ def measure(works: Sequence[Work], options: argparse.Namespace) -> dict[str, dic
                 runners[contender.name] = start(stack, runners, contender, options, context)
             for work in (work for work in works if work.kind in kinds):
                 say(work.name)
-                measured[work.name] = take_turns(work, group, runners, options)
+                able = [contender for contender in group if contender.can(work)]
+                measured[work.name] = take_turns(work, able, runners, options)
                 done += len(group)
                 progress(done, total)
     for work in (work for work in works if work.kind == "memory"):
         say(work.name)
         for contender in texts:
-            measured[work.name][contender.name] = peak(work, contender, options)
+            if contender.can(work):
+                measured[work.name][contender.name] = peak(work, contender, options)
             done += 1
             progress(done, total)
     return measured
@@ -278,9 +297,9 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
     for name in sorted(set(options.peers) - present):
         say(f"{name} is left out: pip install -r benchmarks/requirements.txt")
     if "transformers" in present:
-        for attention in ("eager", "sdpa"):
+        for attention, longest in (("eager", EAGER_TOKENS), ("sdpa", math.inf)):
             name = f"transformers {attention}"
-            texts.append(Contender(name, "transformers", folder, attention))
+            texts.append(Contender(name, "transformers", folder, attention, longest))
             visions.append(Contender(name, "transformers", seeing, attention))
     if "llama.cpp" in present:
         types = ["bf16" if dtype == torch.bfloat16 else "f32"]
@@ -298,13 +317,14 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
 
 
 def int8(folder: Path) -> Path:
-    """The same weights in eight bits, as `python -m model quantize` makes them; made if they are
-    not there yet."""
+    """The same weights in eight bits, as `python -m model quantize --unembedding` makes them, for
+    q8_0 has that matrix in eight bits too; made if they are not there yet."""
     path = folder.with_name(f"{folder.name}-int8")
     if not path.exists():
         partial = path.with_name(path.name + ".partial")
         transformer = load_transformer(folder)
-        quantize(transformer, Precision("8"), None, Progress("quantizing", "{} of {}".format))
+        progress = Progress("quantizing", "{} of {}".format)
+        quantize(transformer, Precision("8"), None, progress, with_unembedding=True)
         save_checkpoint(transformer, partial)
         partial.rename(path)
     return path
@@ -342,9 +362,8 @@ def shares(
                 reached, limit = 2 * turns.value(work) * layers, limits["matrix"]
             elif work.kind == "decode":
                 size = getattr(torch, options.dtype).itemsize
-                sizes = (1 if name in OURS_OF.values() else size, size)
+                read = sum(weights) * (1 if name in OURS_OF.values() else size)
                 told = "GB/s of weights" + name.removeprefix("ours").replace(" ", ", ")
-                read = sum(n * each for n, each in zip(weights, sizes, strict=True))
                 reached, limit = turns.value(work) * read, limits["read"]
             else:
                 continue
@@ -354,8 +373,7 @@ def shares(
 
 
 def used_weights(text: Any) -> tuple[int, int]:
-    """Weights that a text token is multiplied with: of the layers, and of the unembedding, which is
-    not quantized."""
+    """Weights that a text token is multiplied with: of the layers, and of the unembedding."""
     heads = 2 * text.num_attention_heads + 2 * text.num_key_value_heads
     experts = 3 * text.intermediate_size * (1 + text.num_experts_per_tok)
     layer = text.hidden_size * (heads * text.head_dim + experts)
@@ -442,6 +460,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="short works only; five minutes")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORK", help="works whose name begins so, such as decode"
+    )
     parser.add_argument("--json", action="store_true", help="the rows as JSON on stdout")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results.json and a plot go")
     parser.add_argument("--shape", choices=SHAPES, default="tiny", help="size of the model")

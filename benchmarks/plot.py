@@ -1,13 +1,13 @@
 """Figures as SVG, on logarithmic scales: ratios as bars, which to the right of 1 say that we are
 faster or use more; and costs as lines.
 
-Called by `engine` and `context`.
+Called by `engine`, `context` and `scale`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -17,7 +17,7 @@ DECADES = (-1, 2)  # from a tenth to a hundred
 COLOURS = {"transformers": "#3b6fb6", "llama.cpp": "#c2703d", "this machine": "#777777"}
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 320, 60, 44, 16  #: of a plot of lines, and of its margins
-LINE_COLOURS = ("#3a965f", "#3b6fb6", "#c2703d", "#777777", "#8a5fb0")
+LINE_COLOURS = ("#3a965f", "#3b6fb6", "#c2703d", "#777777", "#8a5fb0", "#222222")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Series:
     is_dashed: bool = False  #: what was not measured
 
 
-def lines_svg(series: Sequence[Series], x_label: str, y_label: str) -> str:
+def lines_svg(
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    across_words: Callable[[float], str] | None = None,
+) -> str:
     """Lines on two logarithmic scales: across by doublings, upwards by tens."""
     xs, ys = zip(*(point for one in series for point in one.points), strict=True)
     across = _Scale(min(xs), max(xs), LEFT, WIDTH - 16)
@@ -38,7 +43,7 @@ def lines_svg(series: Sequence[Series], x_label: str, y_label: str) -> str:
     )
     upwards = _Scale(floor, max(ceiling, 10 * floor), HEIGHT - BOTTOM, TOP)
     parts = [
-        _tick_across(2.0**n, across)
+        _tick_across(2.0**n, across, across_words or _binary)
         for n in range(math.ceil(math.log2(min(xs))), math.floor(math.log2(max(xs))) + 1)
     ]
     parts += [
@@ -84,11 +89,15 @@ def _series(one: Series, number: int, across: _Scale, upwards: _Scale) -> str:
     )
 
 
-def _tick_across(value: float, scale: _Scale) -> str:
-    x, words = scale(value), f"{value / 1024:g}K" if value < 2**20 else f"{value / 2**20:g}M"
+def _tick_across(value: float, scale: _Scale, words: Callable[[float], str]) -> str:
+    x = scale(value)
     return f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#eeeeee"/>' + _label(
-        x, HEIGHT - BOTTOM + 16, words
+        x, HEIGHT - BOTTOM + 16, words(value)
     )
+
+
+def _binary(value: float) -> str:
+    return f"{value / 1024:g}K" if value < 2**20 else f"{value / 2**20:g}M"
 
 
 def _tick_upwards(value: float, scale: _Scale) -> str:

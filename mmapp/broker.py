@@ -109,7 +109,7 @@ class Broker:
 
         redis = self._connected_redis()
         try:
-            return sum(int(redis.llen(_list_name(step))) for step in PRIORITY_STEPS)
+            return sum(int(redis.llen(list_name(step))) for step in PRIORITY_STEPS)
         except (RedisError, OSError) as error:
             raise self._down(error) from error
 
@@ -148,7 +148,7 @@ class Broker:
         return BrokerDown(f"Redis does not answer ({line}); jobs are kept and are sent later")
 
 
-def _list_name(step: int) -> str:
+def list_name(step: int) -> str:
     """How kombu calls the Redis list of a priority step."""
     return QUEUE if step == 0 else f"{QUEUE}\x06\x16{step}"
 

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         description="Memory in which a worker keeps what it has seen in photos, in MB; 0: none",
         ge=0,
     )
+    engine_memory_mb: int = Field(
+        0,
+        description="Memory for what a worker reads at a time (keys and values), in MB; longer "
+        "documents are read in parts; 0: what is free",
+        ge=0,
+    )
     threads: int = Field(0, description="CPU threads of a worker; 0: all cores", ge=0)
     engine_url: str = Field(
         "",
@@ -87,6 +93,9 @@ class Settings(BaseSettings):
     )
     engine_tries: int = Field(5, description="Tries of one request to it before a job fails", ge=1)
     workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
+    worker_events: bool = Field(
+        False, description="Workers tell what they do by Celery's events, for Flower"
+    )
 
     host: str = Field("127.0.0.1", description="Address that the web UI binds to")
     port: int = Field(7860, description="Port of the web UI; taken ports are skipped", ge=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich import box
@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmapp import reviews
-from mmapp.types import Batch, Hiding, Job, Label, Result, Status, TaskName
+from mmapp.types import Batch, Estimate, Hiding, Job, Label, Outlook, Result, Status, TaskName
 
 if TYPE_CHECKING:
     from mmapp.jobs import Jobs, ResultRow, ReviewRow
@@ -576,8 +576,8 @@ def batch_view(batch: Batch) -> RenderableType:
     )
 
 
-def job_view(job: Job) -> RenderableType:
-    """One job in full, one fact a line."""
+def job_view(job: Job, ahead: Outlook | None = None) -> RenderableType:
+    """One job in full, one fact a line; `ahead`: what lies before one that waits."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -592,12 +592,57 @@ def job_view(job: Job) -> RenderableType:
         "ended": _when(job.finished_at),
         "batch": job.batch_id or "",
         "progress": "" if job.status.is_final else _progress_words(job),
+        "estimate": "" if job.estimate is None else estimate_words(job.estimate),
+        "outlook": "" if ahead is None else _outlook_words(ahead),
         "error": Text(clean(job.error), "red"),
     }
     for name, fact in facts.items():
         if str(fact):
             table.add_row(name, fact)
     return table
+
+
+def estimate_view(label: str, task: TaskName, estimate: Estimate) -> RenderableType:
+    """What a job would take, under the name of what it is about."""
+    head = Text.assemble((clean(label), "bold"), (f"  {task}", "dim"))
+    return Group(head, Padding(estimate_words(estimate), (0, 0, 0, 2)))
+
+
+def estimate_words(estimate: Estimate) -> str:
+    """What is known, in one line."""
+    parts = [_count(estimate.pages, "page"), _count(estimate.characters, "character")]
+    if estimate.pictures:
+        parts.append(_count(estimate.pictures, "picture"))
+    if estimate.recognise:
+        parts.append(f"text recognition of {_count(estimate.recognise, 'page')}")
+    if estimate.tokens is not None:
+        known = f" ({estimate.remembered:,} read lately)" if estimate.remembered else ""
+        parts.append(_count(estimate.tokens, "token") + known)
+    if estimate.parts is not None and estimate.parts > 1:
+        parts.append(f"read in {estimate.parts:,} parts")
+    if estimate.memory_bytes is not None:
+        parts.append(f"{estimate.memory_bytes / 1e6:,.1f} MB of keys and values")
+    source = {"results": "", "worker": ", by the worker's reading alone", "": ""}
+    if estimate.seconds is None:
+        parts.append("time not measured yet")
+    else:
+        parts.append(f"about {_duration(estimate.seconds)}{source[estimate.seconds_from]}")
+    return ", ".join(parts)
+
+
+def _outlook_words(ahead: Outlook) -> str:
+    parts = [f"{_count(ahead.ahead, 'job')} before it" if ahead.ahead else "next in line"]
+    if ahead.starts_s:
+        parts.append(f"begins in about {_duration(ahead.starts_s)}")
+    if ahead.ends_s is not None:
+        parts.append(f"done in about {_duration(ahead.ends_s)}")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _table(*columns: str) -> Table:
@@ -677,7 +722,7 @@ def follow(jobs: Jobs, job_ids: Sequence[str]) -> list[Job]:
                 continue
             if job.id not in tasks:
                 tasks[job.id] = bars.add_task(clean(job.label)[:40], total=1.0, words="")
-            _update(bars, tasks[job.id], job)
+            _update(bars, tasks[job.id], job, jobs.outlook(job.id))
     return [last[job_id] for job_id in job_ids]
 
 
@@ -741,12 +786,12 @@ def _many(job_ids: Sequence[str]) -> bool:
     return len(job_ids) > MOST_BARS
 
 
-def _update(bars: Progress, bar: TaskID, job: Job) -> None:
+def _update(bars: Progress, bar: TaskID, job: Job, ahead: Outlook | None) -> None:
     progress = job.progress
     if job.status.is_final:
         bars.update(bar, completed=1.0, words=str(job.status))
     elif job.status is Status.QUEUED:
-        bars.update(bar, completed=0.0, words="waiting for a worker")
+        bars.update(bar, completed=0.0, words=f"waiting for a worker{_expected(ahead)}")
     else:
         words = [progress.phase or "starting"]
         if progress.pages_total:
@@ -757,14 +802,16 @@ def _update(bars: Progress, bar: TaskID, job: Job) -> None:
         bars.update(bar, completed=progress.fraction, words=line)
 
 
-def _time_left(seconds: float | None) -> str:
-    if seconds is None:
+def _expected(ahead: Outlook | None) -> str:
+    """By the clock, because what waits does not change and is not drawn again."""
+    if ahead is None or not ahead.starts_s:
         return ""
-    if seconds < 90:
-        return f", {max(1, round(seconds))} s left"
-    return (
-        f", {round(seconds / 60)} min left" if seconds < 5400 else f", {seconds / 3600:.1f} h left"
-    )
+    begins = datetime.now() + timedelta(seconds=ahead.starts_s)
+    return f", {_count(ahead.ahead, 'job')} before it, begins about {begins:%H:%M:%S}"
+
+
+def _time_left(seconds: float | None) -> str:
+    return "" if seconds is None else f", {_duration(seconds)} left"
 
 
 def _say_once(line: str, jobs: Jobs, job_ids: Sequence[str]) -> None:

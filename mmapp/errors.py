@@ -140,6 +140,12 @@ class OutOfMemory(MmappError):
     may_pass = True
 
 
+class DoesNotFit(BadInput):
+    """No worker can hold even the smallest part of what the job would read."""
+
+    code = "does_not_fit"
+
+
 class JobStalled(MmappError):
     """The job made no progress for too long; its worker's process was ended."""
 

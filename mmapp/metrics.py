@@ -1,22 +1,30 @@
 """Metrics for Prometheus: the queue as the database has it, and what each worker has counted.
 
 Every process that serves them tells the same, because nothing is counted in it: what rises is in
-the rows of the workers (a worker's series ends with it, a new one begins at zero), all else is
-asked when Prometheus asks. No name of a document and no word of a person is among them. Called by
-`mmapp.api`.
+the rows of the workers (a worker's series ends with it, a new one begins at zero; histograms are
+sums over all workers that ever were), all else is asked when Prometheus asks. No name of a document
+and no word of a person is among them. Called by `mmapp.api`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from mmapp import __version__
 from mmapp.jobs import Jobs, Statistics, WorkerInfo
+from mmapp.jobs.tally import BUCKETS_S
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,6 +47,8 @@ class _Collector(Collector):
         yield from self._queue()
         yield from self._workers()
         yield from _counted(self.statistics.workers)
+        yield from self._times()
+        yield from self._sweeps()
 
     def _queue(self) -> Iterator[Metric]:
         lanes = self.statistics.lanes
@@ -87,6 +97,37 @@ class _Collector(Collector):
             ],
         )
 
+    def _times(self) -> Iterator[Metric]:
+        counted = self.statistics.counted
+        yield _histogram(
+            "mmapp_waiting_seconds",
+            "How long jobs waited until they were first taken, by lane",
+            ["lane"],
+            counted["waits"],
+            counted["waited"],
+        )
+        yield _histogram(
+            "mmapp_stage_duration_seconds",
+            "How long jobs took that succeeded, by task and stage",
+            ["task", "stage"],
+            counted["durations"],
+            counted["seconds"],
+        )
+
+    def _sweeps(self) -> Iterator[Metric]:
+        swept = self.statistics.swept
+        rounds = CounterMetricFamily("mmapp_sweeps", "Sweeps that looked after the jobs of all")
+        rounds.add_metric([], swept.rounds)
+        yield rounds
+        jobs = CounterMetricFamily(
+            "mmapp_swept_jobs",
+            "Jobs that sweeps took from lost workers, and ids that they sent again or late",
+            labels=["what"],
+        )
+        jobs.add_metric(["freed"], swept.freed)
+        jobs.add_metric(["sent"], swept.sent)
+        yield jobs
+
 
 def _counted(workers: Sequence[WorkerInfo]) -> Iterator[Metric]:
     """What the workers say that they have done."""
@@ -106,6 +147,23 @@ def _counted(workers: Sequence[WorkerInfo]) -> Iterator[Metric]:
             for task, what, count in worker.counters.get(key, ()):
                 family.add_metric([worker.name, task, what], count)
         yield family
+
+
+def _histogram(
+    name: str,
+    help_: str,
+    labels: Sequence[str],
+    counts: Sequence[Sequence[Any]],
+    sums: Sequence[Sequence[Any]],
+) -> Metric:
+    """Rows of a tally: labels with the counts of each bucket, and labels with the sum."""
+    family = HistogramMetricFamily(name, help_, labels=labels)
+    seconds = {(*of,): total for *of, total in sums}
+    for *of, in_buckets in counts:
+        ends = [*(f"{end:g}" for end in BUCKETS_S), "+Inf"]
+        buckets = list(zip(ends, itertools.accumulate(in_buckets), strict=True))
+        family.add_metric(of, buckets, seconds[*of,])
+    return family
 
 
 def _gauge(

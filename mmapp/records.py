@@ -169,9 +169,12 @@ def record(
     usage: Mapping[str, Any],
     durations_s: Mapping[str, float],
     schema_version: int,
+    recognised: int = 0,
 ) -> dict[str, Any]:
     """What made a result, so that it can be made again and compared."""
     params = params_from_json(job.task, job.params)
+    # What was thought before is kept beside what it took: the next estimates are made of both.
+    estimate = {} if job.estimate is None else {"estimate": asdict(job.estimate)}
     return {
         "job": job.id,
         "documents": list(document_hashes(params)),
@@ -191,6 +194,8 @@ def record(
             for name, seconds in {**usage["durations_s"], **durations_s}.items()
         },
         "tokens": dict(usage["tokens"]),
+        **({"recognised": recognised} if recognised else {}),
+        **estimate,
         "attempt": job.attempts,
         "worker": worker,
     }

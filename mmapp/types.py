@@ -260,6 +260,68 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a worker's engine can hold, and how fast it reads; told when it is loaded."""
+
+    #: Tokens of one reading with its questions: the checkpoint's context, or what memory holds.
+    context_tokens: int
+    #: For the keys and values of what is read; None: not this machine's memory, but a server's.
+    cache_bytes: int | None = None
+    #: Tokens that it read in a second, in a short prompt; None: not measured.
+    tokens_per_s: float | None = None
+
+
+#: What the time of work is reckoned by.
+WorkUnit = Literal["tokens", "characters", "pages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job takes, told before it begins. None: not known."""
+
+    #: Pages of its documents; of a listing, its photos.
+    pages: int
+    #: Of the text that is known when it is submitted.
+    characters: int
+    #: Photos, and pictures of pages, that the model is shown.
+    pictures: int
+    #: Pages in whose pictures words are recognised first.
+    recognise: int
+    #: That the engine reads, asks about and writes; 0: no model is asked.
+    tokens: int | None = None
+    #: Of these, those of a document that was read lately, which a worker may remember.
+    remembered: int = 0
+    #: That have to be held at once, if nothing is read in parts.
+    reading_tokens: int | None = None
+    #: The same of the smallest part that can be read, at least.
+    least_tokens: int | None = None
+    #: The most that a ready worker holds at once; None: none has told.
+    context_tokens: int | None = None
+    #: Readings that it is cut into where the context is shorter.
+    parts: int | None = None
+    #: Keys and values of the largest part, as the engine keeps them.
+    memory_bytes: int | None = None
+    #: What its time is reckoned by: so many of `unit`; tokens without those remembered.
+    work: int = 0
+    unit: WorkUnit = "pages"
+    #: Seconds from start to end.
+    seconds: float | None = None
+    #: What the seconds are from: past results, or how fast a worker read when it was loaded.
+    seconds_from: Literal["results", "worker", ""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What lies before a job that waits, and until when it is done. None: not known."""
+
+    #: Jobs whose turn comes before its own.
+    ahead: int
+    #: Seconds from now.
+    starts_s: float | None
+    ends_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One launch of a task."""
 
@@ -284,6 +346,8 @@ class Job:
     #: Row in its batch, from 0.
     batch_row: int | None = None
     cancel_requested: bool = False
+    #: What it was thought to take when it was submitted; None: a job of an older version.
+    estimate: Estimate | None = None
 
 
 class Message(NamedTuple):

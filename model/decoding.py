@@ -17,6 +17,7 @@ import ctypes
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from operator import is_
 from typing import NamedTuple
 
 import torch
@@ -75,8 +76,11 @@ class Decoder:
         self._step = library.step
         self._step.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_long]
         self._kept = layers  # the tensors that addresses are of
-        self._links = list(links(transformer))
-        self._modules = list(transformer.modules())
+        self._links = Links.of(transformer)
+        modules = list(transformer.modules())
+        self._watchers = [
+            hooks for m in modules for hooks in (m._forward_pre_hooks, m._forward_hooks)
+        ]
         self._norm = kernels.Matrix.of(transformer.norm.weight)
         self._layers = (Layer * len(layers))(
             *(
@@ -110,10 +114,7 @@ class Decoder:
 
     def is_current(self) -> bool:
         """Whether all weights are still where they were."""
-        return all(
-            holder.get(name) is held and (not isinstance(held, Tensor) or held.data_ptr() == place)
-            for holder, name, held, place in self._links
-        )
+        return self._links.are_current()
 
     def serves(self, caches: Sequence[Cache], lengths: Sequence[int]) -> bool:
         """Whether so many new tokens of each cache are read faster here. Not with caches of eight
@@ -124,9 +125,7 @@ class Decoder:
         return (
             kernels.threads_for(self._largest * max(1, rows // kernels.FEW_ROWS)) == 1
             and (rows <= MOST_STEPS or (self._is_plain and kernels.multiplies()))
-            and not any(
-                module._forward_pre_hooks or module._forward_hooks for module in self._modules
-            )
+            and not any(self._watchers)
             and all(shape.device.type == "cpu" for shape in shapes)
             and len({shape.dtype for shape in shapes}) == 1
             and shapes[0].dtype in kernels.COMPUTED
@@ -260,28 +259,43 @@ def page_fields(segment: Segment, row: int) -> tuple[int, int, int, int]:
     return keys, values, segment.end - segment.first, capacity * width
 
 
-class Link(NamedTuple):
-    """What a module holds under a name: a module, or a tensor with its address."""
+class Links(NamedTuple):
+    """All that leads from a transformer to the weights of its layers: what its modules hold under
+    which names, and where tensors among that lie. Columns, for they are compared at every step."""
 
-    holder: Mapping[str, nn.Module | Tensor | None]
-    name: str
-    held: nn.Module | Tensor
-    address: int | None = None
+    holders: Sequence[Mapping[str, nn.Module | Tensor | None]]
+    names: Sequence[str]
+    held: Sequence[nn.Module | Tensor]
+    tensors: Sequence[Tensor]
+    addresses: Sequence[int]
+
+    @classmethod
+    def of(cls, transformer: Transformer) -> Links:
+        holders, names, held = zip(*links(transformer), strict=True)
+        tensors = [one for one in held if isinstance(one, Tensor)]
+        return cls(holders, names, held, tensors, addresses(tensors))
+
+    def are_current(self) -> bool:
+        found = (holder.get(name) for holder, name in zip(self.holders, self.names, strict=True))
+        return all(map(is_, found, self.held)) and addresses(self.tensors) == self.addresses
 
 
-def links(transformer: Transformer) -> Iterator[Link]:
-    """All that leads from a transformer to the weights of its layers."""
-    yield Link(transformer._modules, "norm", transformer.norm)
-    yield Link(transformer._modules, "blocks", transformer.blocks)
+def links(
+    transformer: Transformer,
+) -> Iterator[tuple[Mapping[str, nn.Module | Tensor | None], str, nn.Module | Tensor]]:
+    """Who holds what, and under which name."""
+    yield transformer._modules, "norm", transformer.norm
+    yield transformer._modules, "blocks", transformer.blocks
     for top in (transformer.norm, transformer.blocks):
         for module in top.modules():
-            for name, child in module._modules.items():
-                if child is not None:
-                    yield Link(module._modules, name, child)
-            for tensors in (module._parameters, module._buffers):
-                for name, tensor in tensors.items():
-                    if tensor is not None:
-                        yield Link(tensors, name, tensor, tensor.data_ptr())
+            for held in (module._modules, module._parameters, module._buffers):
+                for name, one in held.items():
+                    if one is not None:
+                        yield held, name, one
+
+
+def addresses(tensors: Sequence[Tensor]) -> list[int]:
+    return list(map(Tensor.data_ptr, tensors))
 
 
 def repeated(numbers: Sequence[int], rows: Sequence[int]) -> array[int]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from model.batching import Found, Piece, Request, Result, Tally, Wanted, alone, together
 from model.branches import Continued, Row, pack
-from model.cache import Cache
+from model.cache import Cache, cache_bytes
 from model.checkpoint import (
     load_config,
     load_transformer,
@@ -225,6 +225,16 @@ class Engine:
     def context_length(self) -> int:
         """Most tokens of prompt and answer together."""
         return self._context_length
+
+    @context_length.setter
+    def context_length(self, tokens: int) -> None:
+        """As where memory holds no more; refuses more than the positions go up to."""
+        _require_positions(self.name, self._text, tokens)
+        self._context_length = tokens
+
+    def cache_bytes(self, tokens: int) -> int:
+        """Memory of the keys and values of so many tokens, as they are kept here."""
+        return cache_bytes(self._text, tokens, self._cache_dtype)
 
     @property
     def trained_length(self) -> int:

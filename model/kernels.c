@@ -2,11 +2,11 @@
 all layers.
 
 Where few tokens are read at a time, time goes into reading weights once and into starting
-operations. So weights are widened to float32 in registers, as they are stored, and a step is one
-call. Where there are many, it goes into multiplying: blocks of weights are widened once for all
-rows and laid out as they are multiplied (`multiply`). Sums are float32, in any order. Nothing is looked at twice: that addresses, sizes and kinds
-fit together is for `kernels.py` and `decoding.py`, which compile and call this, and which have the
-same tables.
+operations. So weights are widened in registers, as they are stored, and a step is one call. Where
+there are many, it goes into multiplying: blocks of weights are widened once for all rows and laid
+out as they are multiplied (`multiply`). Sums are float32, in any order. Nothing is looked at twice:
+that addresses, sizes and kinds fit together is for `kernels.py` and `decoding.py`, which compile
+and call this, and which have the same tables.
 
 Letters, in the ends of names: N rows of activations, D inputs, F outputs, G groups of a row that
 share a scale; E experts; S tokens seen, T new tokens of a sequence, H heads, W head width, R pairs
@@ -307,10 +307,107 @@ typedef struct {
     int64_t kind, scale_kind, outputs, inputs, groups, is_input_major;
 } matrix;
 
+#ifdef __AVX2__
+
+/* Weights of eight bits: two products with whole numbers of 16 bits are one instruction, and 16
+   weights become such numbers in another. So activations are rounded to 16 bits, in blocks of a row
+   that have a scale each: what that changes is at most 1/65534 of the largest in its block. */
+
+enum { LONGEST_BLOCK = 256, LANES = 16, FEW = 4 }; /* FEW rows share a reading of the weights */
+
+static void round_block(const float *x_D, long count, int16_t *into_D, float *scale)
+{
+    float most = 0, odd = 0; /* not a number if one of these is none, or infinite */
+    for (long d = 0; d < count; d++) {
+        most = fabsf(x_D[d]) > most ? fabsf(x_D[d]) : most;
+        odd += x_D[d] * 0;
+    }
+    float per = most > 0 ? INT16_MAX / most : 0;
+    for (long d = 0; d < count; d++)
+        into_D[d] = (int16_t)rintf(x_D[d] * per);
+    *scale = most / INT16_MAX + odd;
+}
+
+/* One block of a row of weights times that of each row of activations, in eight sums each: no sum
+   of 32 products of 8 and 16 bits leaves 32. */
+static inline void dot_rounded(const int8_t *w, const int16_t *x_ND, long inputs, long block,
+                               long rows, __m256i *sums_N)
+{
+    for (long n = 0; n < rows; n++)
+        sums_N[n] = _mm256_setzero_si256();
+    for (long d = 0; d < block; d += LANES) {
+        __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(w + d)));
+        for (long n = 0; n < rows; n++) {
+            __m256i x = _mm256_loadu_si256((const __m256i *)(x_ND + n * inputs + d));
+            sums_N[n] = _mm256_add_epi32(sums_N[n], _mm256_madd_epi16(weights, x));
+        }
+    }
+}
+
+/* B: blocks of a row. */
+static inline __attribute__((always_inline)) void
+linear_rounded(const matrix *m, const int16_t *x_ND, const float *scales_NB, long block, float *y_NF,
+               long rows, long stride, long first, long last)
+{
+    long inputs = m->inputs, blocks = inputs / block, of_group = blocks / m->groups;
+    for (long f = first; f < last; f++) {
+        floats y[FEW] = {{0}};
+        for (long b = 0; b < blocks; b++) {
+            float scale = number(m->scale_kind, m->scales, f * m->groups + b / of_group);
+            __m256i sums[FEW];
+            dot_rounded((const int8_t *)m->weights + f * inputs + b * block, x_ND + b * block,
+                        inputs, block, rows, sums);
+            for (long n = 0; n < rows; n++)
+                y[n] += scale * scales_NB[n * blocks + b] * (floats)_mm256_cvtepi32_ps(sums[n]);
+        }
+        for (long n = 0; n < rows; n++)
+            y_NF[n * stride + f] = sum(y[n]);
+    }
+}
+
+/* `linear` for such weights; 0, and nothing done, if groups are not made of whole vectors. */
+static int linear_int8(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride,
+                       long first, long last)
+{
+    long inputs = m->inputs, group = m->groups ? inputs / m->groups : 1, block = LONGEST_BLOCK;
+    if (m->kind != INT8 || group % LANES)
+        return 0;
+    while (group % block)
+        block -= LANES;
+    long blocks = inputs / block;
+    float *scales_NB = malloc(rows * (blocks * sizeof(float) + inputs * sizeof(int16_t)));
+    if (!scales_NB)
+        return 0;
+    int16_t *rounded_ND = (int16_t *)(scales_NB + rows * blocks);
+    for (long b = 0; b < rows * blocks; b++)
+        round_block(x_ND + b * block, block, rounded_ND + b * block, scales_NB + b);
+    long n = 0;
+    for (; n + FEW <= rows; n += FEW)
+        linear_rounded(m, rounded_ND + n * inputs, scales_NB + n * blocks, block, y_NF + n * stride,
+                       FEW, stride, first, last);
+    for (; n < rows; n++)
+        linear_rounded(m, rounded_ND + n * inputs, scales_NB + n * blocks, block, y_NF + n * stride,
+                       1, stride, first, last);
+    free(scales_NB);
+    return 1;
+}
+
+#else
+
+static int linear_int8(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride,
+                       long first, long last)
+{
+    return 0;
+}
+
+#endif
+
 /* y[:, first:last] = x W^T; rows of y are `stride` apart. */
 void linear(const matrix *m, const float *x_ND, float *y_NF, long rows, long stride, long first,
             long last)
 {
+    if (linear_int8(m, x_ND, y_NF, rows, stride, first, last))
+        return;
     long inputs = m->inputs, groups = m->groups ? m->groups : 1, group = inputs / groups;
     for (long f = first; f < last; f++) {
         long n = 0;

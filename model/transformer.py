@@ -28,7 +28,7 @@ from model.gaze import Gaze, View, onwards, view_along
 from model.image import Tiles
 from model.layers import RMSNorm, SwiGLU
 from model.moe import Experts, MoE
-from model.products import linear
+from model.products import Linear, linear
 from model.vision import VisionEncoder
 
 __all__ = ["Layout", "Transformer"]
@@ -50,9 +50,9 @@ class Transformer(nn.Module):
             for layer in range(text.num_hidden_layers)
         )
         self.norm = RMSNorm(width, text.rms_norm_eps)
-        self.unembedding: nn.Linear | None = None
+        self.unembedding: nn.Module | None = None
         if not text.tie_word_embeddings:
-            self.unembedding = nn.Linear(width, text.vocab_size, bias=False)
+            self.unembedding = Linear(width, text.vocab_size)
         self.vision: VisionEncoder | None = None
         self.projector: nn.Linear | None = None
         if config.vision is not None:
@@ -164,8 +164,10 @@ class Transformer(nn.Module):
 
     def unembed(self, h_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary, float32."""
-        weight_VD = self.embedding.weight if self.unembedding is None else self.unembedding.weight
-        return linear(h_BTD, weight_VD).float()
+        if self.unembedding is None:
+            return linear(h_BTD, self.embedding.weight).float()
+        logits_BTV: Tensor = self.unembedding(h_BTD)
+        return logits_BTV.float()
 
 
 class Block(nn.Module):

@@ -32,8 +32,9 @@ def tiny_vocabulary(texts: Iterable[str]) -> Tokenizer:
     return vocabulary
 
 
-def tiny_checkpoint(folder: Path, layers: int = 4) -> Path:
-    """Reads text, one byte for most tokens; the more layers, the slower."""
+def tiny_checkpoint(folder: Path, layers: int = 4, *, kv_heads: int = 2, head_dim: int = 8) -> Path:
+    """Reads text, one byte for most tokens; the more layers, the slower, and the more and wider
+    heads, the more memory for each token."""
     import torch
 
     from model.checkpoint import save_checkpoint
@@ -47,9 +48,9 @@ def tiny_checkpoint(folder: Path, layers: int = 4) -> Path:
         intermediate_size=32,
         intermediate_size_mlp=48,
         num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
+        num_attention_heads=max(4, kv_heads),
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
         max_position_embeddings=CONTEXT_TOKENS,
         num_local_experts=2,
         interleave_moe_layer_step=2,

@@ -32,12 +32,14 @@ FLOORS: dict[str, set[str]] = {
     "mmapp.reviews": PLAIN,
     "mmapp.exports": PLAIN | {"mmapp.reviews"},
     "mmapp.checkpoints": PLAIN | {"mmapp.calibrations"},
+    # Configs and tokenizers are read by the code of the model that needs no torch.
+    "mmapp.shapes": PLAIN | {"model.config", "model.tokenizer"},
     "mmapp.db": WORDS | {"mmapp.processes"},
     "mmapp.broker": WORDS,
     "mmapp.jobs": WORDS
     | {"mmapp.tasks", "mmapp.db", "mmapp.storage", "mmapp.broker", "mmapp.documents"}
     | {"mmapp.checkpoints", "mmapp.records", "mmapp.exports", "mmapp.ids", "mmapp.logs"}
-    | {"mmapp.reviews"},
+    | {"mmapp.reviews", "mmapp.shapes"},
     "mmapp.supervisor": {"mmapp", "mmapp.processes", "mmapp.guard"},
     "mmapp.stack": WORDS
     | {"mmapp.jobs", "mmapp.db", "mmapp.broker", "mmapp.logs"}

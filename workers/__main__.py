@@ -17,14 +17,11 @@ def main() -> int:
     settings = load_settings()
     if not settings.redis_url:
         raise BrokerDown("A worker needs a queue: set MMAPP_REDIS_URL, or use `mmapp up`")
-    from workers.app import create_app
+    from workers.app import arguments, create_app
     from workers.sweeper import Sweeper
 
     with Sweeper(settings):
-        app = create_app(settings)
-        # No gossip, mingle or heartbeat between workers: they meet in the database.
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        app.worker_main(["worker", "--loglevel", settings.log_level, *quiet])
+        create_app(settings).worker_main(arguments(settings))
     return 0
 
 

@@ -35,7 +35,18 @@ def create_app(settings: Settings) -> Celery:
     """The worker's Celery application."""
     app = make_app(settings.redis_url, settings.job_seconds)
     app.conf.include = ["workers.app"]
+    app.conf.worker_send_task_events = settings.worker_events
     return app
+
+
+def arguments(settings: Settings) -> list[str]:
+    """Of Celery's worker: no talk between workers, who meet in the database."""
+    quiet = ["--without-gossip", "--without-mingle"]
+    if not settings.worker_events:
+        quiet.append("--without-heartbeat")
+    # Several on one host are told apart by it.
+    name = f"worker-{os.getpid()}@%h"
+    return ["worker", "--hostname", name, "--loglevel", settings.log_level, *quiet]
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

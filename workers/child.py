@@ -24,6 +24,7 @@ from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
 from model import PrefixStore
+from workers.capacity import Room
 from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
 
@@ -41,9 +42,11 @@ class Child:
         jobs: Jobs,
         info: WorkerInfo,
         engine: model.Engine | RemoteEngine,
+        room: Room,
         readings: PrefixStore | None = None,
     ) -> None:
         self._jobs = jobs
+        self._room = room
         self._info = info
         self._engine = engine
         self._readings = readings
@@ -56,7 +59,8 @@ class Child:
         jobs.greet(info)
         threading.Thread(target=_beat, args=(jobs, info.name), daemon=True).start()
         try:
-            engine, readings = _load(settings)
+            engine, room, readings = _load(settings)
+            capacity = room.capacity()
         except Exception as error:
             line = " ".join(str(error).split()) or type(error).__name__
             jobs.greet(dataclasses.replace(info, error=line))
@@ -68,15 +72,16 @@ class Child:
             device=engine.device,
             dtype=engine.dtype,
             ready=True,
+            capacity=capacity,
         )
         jobs.greet(info)
         log.info("ready", worker=info.name, checkpoint=engine.name, device=engine.device)
-        return cls(jobs, info, engine, readings)
+        return cls(jobs, info, engine, room, readings)
 
     def run(self, told_of: str) -> None:
         """Runs the job whose turn it is; a message only says that one waits."""
         self._calibrate()
-        self._jobs.run_next(told_of, self._engine, self._info.name)
+        self._jobs.run_next(told_of, self._engine, self._info.name, self._room.admit)
         self._file_readings()
 
     def _calibrate(self) -> None:
@@ -97,9 +102,10 @@ class Child:
             log.warning("readings are not kept on disk", reason=self._readings.trouble)
 
 
-def _load(settings: Settings) -> tuple[model.Engine | RemoteEngine, PrefixStore | None]:
+def _load(settings: Settings) -> tuple[model.Engine | RemoteEngine, Room, PrefixStore | None]:
     if settings.engine_url:
-        return RemoteEngine.from_settings(settings), None
+        remote = RemoteEngine.from_settings(settings)
+        return remote, Room(settings, remote), None
     if settings.threads:
         torch.set_num_threads(settings.threads)
     engine = model.load(
@@ -110,8 +116,10 @@ def _load(settings: Settings) -> tuple[model.Engine | RemoteEngine, PrefixStore 
     )
     engine.prepare()
     # What memory is free is known when the weights are there.
-    engine.prefixes = open_store(settings, engine.device)
-    return engine, engine.prefixes
+    room = Room(settings, engine)
+    store = open_store(settings, engine.device)
+    engine.prefixes = store
+    return engine, room, store
 
 
 def _introduction(settings: Settings) -> WorkerInfo:

@@ -46,7 +46,7 @@ class Sweeper:
     def _sweep_often(self) -> None:
         while True:
             try:
-                swept = self._jobs.sweep()
+                swept = self._jobs.sweep_by_turns()
                 self._end_silent()
                 self._end_deaf()
             except Exception as error:
@@ -83,7 +83,7 @@ class Sweeper:
         """Whether messages wait, no child works, and none was received since the last sweep."""
         if time.monotonic() - self._heard < self._period_s:
             return False
-        children = [one for one in self._jobs.workers() if one.parent_pid == os.getpid()]
+        children = self._jobs.children(os.getpid())
         is_idle = all(child.ready and child.job_id is None for child in children)
         try:
             return bool(children) and is_idle and self._jobs.waiting_messages() > 0

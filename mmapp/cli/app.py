@@ -19,6 +19,7 @@ from mmapp.cli import (
     calibrate,
     doctor,
     documents,
+    estimate,
     evaluate,
     failures,
     jobs,
@@ -40,6 +41,7 @@ roles.add_to(app)
 app.command()(doctor.doctor)
 tasks.add_to(app)
 documents.add_to(app)
+app.command()(estimate.estimate)
 app.add_typer(jobs.app, name="jobs")
 app.command()(results.results)
 app.command()(results.export)

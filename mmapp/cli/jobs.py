@@ -75,7 +75,7 @@ def show(
         elif as_json:
             write_json(job_with_result(desk.jobs, job))
         else:
-            display.show(display.job_view(job))
+            display.show(display.job_view(job, desk.jobs.outlook(job.id)))
             if job.status is Status.SUCCEEDED:
                 display.show("")
                 result = desk.jobs.result(job.id)

@@ -68,13 +68,19 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": job.error,
         "batch": job.batch_id,
         "batch_row": job.batch_row,
+        "estimate": None if job.estimate is None else asdict(job.estimate),
     }
 
 
 def job_with_result(jobs: Jobs, job: Job) -> dict[str, Any]:
-    """A job, and the result that it made, if any."""
+    """A job, what lies before it while it waits, and the result that it made, if any."""
     made = result_json(jobs.result(job.id)) if job.status is Status.SUCCEEDED else None
-    return {**job_json(job), "result": made}
+    ahead = jobs.outlook(job.id)
+    return {
+        **job_json(job),
+        "outlook": None if ahead is None else asdict(ahead),
+        "result": made,
+    }
 
 
 def _plain(value: object) -> Any:

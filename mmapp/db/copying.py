@@ -1,7 +1,8 @@
 """Copying: the rows of every table out of one database and into another, for backup and restore.
 
 A row leaves as plain JSON values by column name, so that what came from SQLite can go into
-PostgreSQL and back. Heartbeats of workers are left out: they mean nothing elsewhere. Called by
+PostgreSQL and back. Heartbeats of workers and turns of sweepers are left out: they mean nothing
+elsewhere. Called by
 `Repository`; the migrations of both databases must be the same, which `jobs.backup` checks.
 """
 
@@ -14,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select
 
-from mmapp.db.tables import UtcDateTime, documents, metadata, pages, workers
+from mmapp.db.tables import UtcDateTime, documents, metadata, pages, sweeps, workers
 from mmapp.db.transaction import CHUNK, Transaction
 
 #: In an order in which a row comes after those that it refers to.
-TABLES = {table.name: table for table in metadata.sorted_tables if table is not workers}
+TABLES = {table.name: table for table in metadata.sorted_tables if table not in (workers, sweeps)}
 
 
 class StoredTables:

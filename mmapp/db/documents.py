@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, func, insert, select, update
 
@@ -19,6 +19,15 @@ from mmapp.types import (
     Recognition,
     Source,
 )
+
+
+class PageCount(NamedTuple):
+    """A page without its words."""
+
+    number: int
+    characters: int
+    #: None: no one looked when it was stored.
+    recognition: Recognition | None
 
 
 class StoredDocuments:
@@ -58,6 +67,15 @@ class StoredDocuments:
             pages.c.document_sha256 == sha256
         )
         return int(self._sql.execute(query).scalar_one())
+
+    def page_counts(self, sha256: str) -> list[PageCount]:
+        """How much is written on each page, in order."""
+        query = (
+            select(pages.c.number, pages.c.characters, pages.c.recognition)
+            .where(pages.c.document_sha256 == sha256)
+            .order_by(pages.c.number)
+        )
+        return [PageCount(*row) for row in self._sql.execute(query)]
 
     def pages(self, sha256: str, numbers: Collection[int] | None = None) -> list[Page]:
         """Those of these numbers, or all."""

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
 
+from mmapp.db.estimates import estimate_columns, estimate_of
 from mmapp.db.following import promote_follower, same_work, shown, shown_status
 from mmapp.db.tables import jobs, results
 from mmapp.db.transaction import CHUNK, Transaction, columns
-from mmapp.types import Job, Priority, Progress, Status, TaskName
+from mmapp.types import Estimate, Job, Priority, Progress, Status, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class NewJob:
     owner: str
     batch_id: str | None = None
     batch_row: int | None = None
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class StoredJobs:
         now = self._sql.moment()
         self._sql.execute(
             insert(jobs).values(
-                **columns(new),
+                **{**columns(new), "estimate": estimate_columns(new.estimate)},
                 label_folded=new.label.casefold(),
                 status=status,
                 attempt=0,
@@ -84,7 +86,9 @@ class StoredJobs:
         )
         return not (result_of or follows)
 
-    def replace(self, job_id: str, run_key: str | None) -> bool | None:
+    def replace(
+        self, job_id: str, run_key: str | None, estimate: Estimate | None = None
+    ) -> bool | None:
         """Puts a failed or cancelled job back, as if submitted now; None when it is neither.
 
         True when its id has to be sent.
@@ -114,6 +118,7 @@ class StoredJobs:
                 finished_at=now if result_of else None,
                 result_of=result_of,
                 follows=follows,
+                estimate=estimate_columns(estimate),
             )
         )
         return None if changed.rowcount == 0 else not (result_of or follows)
@@ -224,4 +229,5 @@ def _job(row: Row[Any]) -> Job:
         batch_id=row.batch_id,
         batch_row=row.batch_row,
         cancel_requested=row.cancel_requested,
+        estimate=estimate_of(row.estimate),
     )

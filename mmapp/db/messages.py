@@ -17,10 +17,10 @@ class StoredMessages:
     def __init__(self, sql: Transaction) -> None:
         self._sql = sql
 
-    def count_unsent(self) -> int:
-        """Queued jobs whose id has to be given to the broker now."""
-        query = select(func.count()).where(_waiting(), self._is_due())
-        return int(self._sql.execute(query).scalar_one())
+    def has_unsent(self) -> bool:
+        """Whether there are queued jobs whose id has to be given to the broker now."""
+        query = select(jobs.c.id).where(_waiting(), self._is_due()).limit(1)
+        return self._sql.execute(query).first() is not None
 
     def count_sent(self, age_s: float) -> int:
         """Queued jobs whose id the broker should hold since `age_s` or longer."""

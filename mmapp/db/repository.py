@@ -18,6 +18,7 @@ from mmapp.db.results import StoredResults
 from mmapp.db.retention import StoredRetention
 from mmapp.db.reviews import StoredReviews
 from mmapp.db.statistics import StoredStatistics
+from mmapp.db.sweeps import StoredSweeps
 from mmapp.db.transaction import Transaction
 from mmapp.db.turns import StoredTurns
 from mmapp.db.workers import StoredWorkers
@@ -38,6 +39,7 @@ class Repository:
         self.reviews = StoredReviews(transaction)
         self.batches = StoredBatches(transaction)
         self.workers = StoredWorkers(transaction)
+        self.sweeps = StoredSweeps(transaction)
         self.statistics = StoredStatistics(transaction)
         self.tables = StoredTables(transaction)
         self.retention = StoredRetention(transaction)

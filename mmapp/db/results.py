@@ -14,7 +14,7 @@ from sqlalchemy import Row, select
 from mmapp.db.reviews import REVIEWED, reviews_of
 from mmapp.db.tables import jobs, results
 from mmapp.db.transaction import CHUNK, Transaction
-from mmapp.types import Result, Review
+from mmapp.types import Result, Review, TaskName
 
 
 class StoredResults:
@@ -40,6 +40,11 @@ class StoredResults:
                 result = replace(_result(row, reviews.get(row.job_id, ())), job_id=row.asked)
                 found[row.asked] = (result, row.headline)
         return found
+
+    def records(self, most: int) -> list[tuple[TaskName, dict[str, Any]]]:
+        """Task and record of the results of the newest jobs."""
+        query = select(results.c.task, results.c.record).order_by(results.c.job_id.desc())
+        return [(row.task, row.record) for row in self._sql.execute(query.limit(most))]
 
 
 def _result(row: Row[Any], reviews: Sequence[Review]) -> Result:

@@ -1,8 +1,8 @@
 """The SQL tables, as SQLAlchemy Core. Called by `repository` (queries) and by `migrations/` (DDL).
 
 They hold what must survive any process: documents and their pages, jobs with lease and attempt,
-results with their reviews, batches, and the heartbeat of each worker. Bytes of files are not here
-(`mmapp.storage`).
+results with their reviews, batches, the heartbeat of each worker, and the turns of sweepers. Bytes
+of files are not here (`mmapp.storage`).
 """
 
 from __future__ import annotations
@@ -178,12 +178,15 @@ jobs = Table(
     Column("result_of", ForeignKey("jobs.id")),
     Column("batch_id", ForeignKey("batches.id")),
     Column("batch_row", Integer),
+    #: What it was thought to take when it was submitted (`types.Estimate`).
+    Column("estimate", JSON(none_as_null=True)),
     CheckConstraint("attempt >= series_start", name="attempt_in_series"),
     CheckConstraint("status <> 'running' OR lease_until IS NOT NULL", name="running_has_lease"),
     CheckConstraint("status <> 'succeeded' OR result_of IS NOT NULL", name="succeeded_has_result"),
     CheckConstraint("follows IS NULL OR status = 'queued'", name="follower_is_queued"),
     Index("ix_jobs_status_priority", "status", "priority", "id"),
     Index("ix_jobs_line", "status", "priority", "owner", "queued_at", "id"),
+    Index("ix_jobs_sent", "status", "sent_at"),
     Index("ix_jobs_turn", "owner", "priority", "started_at"),
     Index("ix_jobs_run_key", "run_key"),
     Index("ix_jobs_follows", "follows"),
@@ -264,4 +267,22 @@ workers = Table(
     Column("last_seen", UtcDateTime, nullable=False),
     #: What it has done since it started (`jobs.tally`); None: it has not told yet.
     Column("counters", JSON(none_as_null=True)),
+    #: What its engine can hold (`types.Capacity`); None: not loaded yet, or of an older version.
+    Column("capacity", JSON(none_as_null=True)),
+)
+
+#: One row, which all who sweep share: whose turn it is, and what was found in all.
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    #: When somebody swept for all.
+    Column("swept_at", UtcDateTime, nullable=False),
+    Column("rounds", BigInteger, nullable=False),
+    #: Jobs taken from lost workers, and ids sent again or late.
+    Column("freed", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    #: What workers had done that are no longer on the list; None: there were none.
+    Column("counters", JSON(none_as_null=True)),
+    CheckConstraint("id = 1", name="one_row"),
 )

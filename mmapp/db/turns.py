@@ -8,15 +8,42 @@ place. So nobody waits for another's ten thousand rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import CTE, ColumnElement, and_, func, or_, select
 
+from mmapp.db.estimates import estimate_of
 from mmapp.db.tables import jobs
 from mmapp.db.transaction import Transaction
-from mmapp.types import Priority, Status
+from mmapp.types import Estimate, Priority, Progress, Status, TaskName
 
 #: The lanes, in the order in which they are served.
 LANES = (Priority.INTERACTIVE, Priority.BATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job that waits for its turn."""
+
+    id: str
+    task: TaskName
+    priority: Priority
+    owner: str
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that somebody works at."""
+
+    task: TaskName
+    priority: Priority
+    owner: str
+    estimate: Estimate | None
+    worker: str
+    progress: Progress
+    #: How long its attempt has run.
+    since_s: float
 
 
 class StoredTurns:
@@ -28,7 +55,7 @@ class StoredTurns:
     def next(self) -> str | None:
         """The job to take now; None when none waits. On PostgreSQL its row is locked."""
         for lane in LANES:
-            for owner in self._owners(lane):
+            for owner in self.owners(lane):
                 job_id = self._first(lane, owner)
                 if job_id is not None:
                     return job_id
@@ -46,7 +73,57 @@ class StoredTurns:
         query = select(func.count()).select_from(counted.limit(most).subquery())
         return int(self._sql.execute(query).scalar_one())
 
-    def _owners(self, lane: Priority) -> Sequence[str]:
+    def line(self, lane: Priority, owner: str, most: int) -> list[QueuedJob]:
+        """The first of an owner's jobs that wait to be run themselves, in the order of turns."""
+        query = (
+            select(jobs.c.id, jobs.c.task, jobs.c.estimate)
+            .where(
+                *_of(lane, owner, Status.QUEUED),
+                jobs.c.follows.is_(None),
+                jobs.c.cancel_requested.is_(False),
+            )
+            .order_by(jobs.c.queued_at, jobs.c.id)
+            .limit(most)
+        )
+        return [
+            QueuedJob(row.id, row.task, lane, owner, estimate_of(row.estimate))
+            for row in self._sql.execute(query)
+        ]
+
+    def before(self, job_id: str) -> tuple[str, int]:
+        """The job that a waiting job is run by, itself or the one that it follows, and how many of
+        its owner's wait before that."""
+        own = select(func.coalesce(jobs.c.follows, jobs.c.id)).where(jobs.c.id == job_id)
+        leader = self._sql.execute(own).scalar_one()
+        row = self._sql.execute(select(jobs).where(jobs.c.id == leader)).one()
+        earlier = select(func.count()).where(
+            *_of(row.priority, row.owner, Status.QUEUED),
+            jobs.c.follows.is_(None),
+            or_(
+                jobs.c.queued_at < row.queued_at,
+                and_(jobs.c.queued_at == row.queued_at, jobs.c.id < row.id),
+            ),
+        )
+        return leader, int(self._sql.execute(earlier).scalar_one())
+
+    def running(self) -> list[RunningJob]:
+        """What is worked at now."""
+        query = select(jobs).where(jobs.c.status == Status.RUNNING)
+        now = self._sql.now()
+        return [
+            RunningJob(
+                row.task,
+                row.priority,
+                row.owner,
+                estimate_of(row.estimate),
+                row.worker or "",
+                Progress(**row.progress),
+                (now - row.started_at).total_seconds(),
+            )
+            for row in self._sql.execute(query)
+        ]
+
+    def owners(self, lane: Priority) -> Sequence[str]:
         """Who has jobs in a lane: first who has the fewest running, then who had the last turn
         longest ago."""
         names = _names(lane)

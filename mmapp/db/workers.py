@@ -10,12 +10,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from mmapp.db.tables import jobs, workers
-from mmapp.db.transaction import Transaction
-from mmapp.processes import Process
-from mmapp.types import Status
+from mmapp.db.transaction import Transaction, columns
+from mmapp.processes import Process, machine
+from mmapp.types import Capacity, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class WorkerInfo:
     parent_pid: int
     #: What it has done since it started, as `jobs.tally` tells it.
     counters: Mapping[str, Any] = field(default_factory=dict)
+    #: None until its engine is loaded.
+    capacity: Capacity | None = None
 
     @property
     def state(self) -> str:
@@ -75,6 +88,7 @@ class StoredWorkers:
                 error=worker.error,
                 started_at=worker.started_at,
                 last_seen=self._sql.moment(),
+                capacity=None if worker.capacity is None else columns(worker.capacity),
             )
         )
 
@@ -87,6 +101,16 @@ class StoredWorkers:
         )
 
     def all(self) -> list[WorkerInfo]:
+        return self._told(true())
+
+    def here(self) -> list[WorkerInfo]:
+        """Those of this machine, of which alone this process can tell whether they live."""
+        return self._told(workers.c.machine == machine())
+
+    def find(self, name: str) -> WorkerInfo | None:
+        return next(iter(self._told(workers.c.name == name)), None)
+
+    def _told(self, which: ColumnElement[bool]) -> list[WorkerInfo]:
         query = (
             select(workers, func.min(jobs.c.id).label("job_id"))
             .select_from(
@@ -94,13 +118,28 @@ class StoredWorkers:
                     jobs, and_(jobs.c.worker == workers.c.name, jobs.c.status == Status.RUNNING)
                 )
             )
+            .where(which)
             .group_by(workers.c.name)
             .order_by(workers.c.started_at)
         )
         return [_worker(row) for row in self._sql.execute(query)]
 
-    def forget(self, names: Sequence[str]) -> None:
-        self._sql.execute(delete(workers).where(workers.c.name.in_(names)))
+    def counters(self) -> list[Mapping[str, Any]]:
+        """What each worker on the list has done, also those that have ended since."""
+        told = self._sql.execute(select(workers.c.counters)).scalars()
+        return [counters for counters in told if counters]
+
+    def forget(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Takes them off the list; what they had done."""
+        return self._remove(workers.c.name.in_(names))
+
+    def forget_silent(self, for_s: float) -> list[Mapping[str, Any]]:
+        """The same with those, of any machine, that were silent for longer."""
+        return self._remove(workers.c.last_seen < self._sql.moment(-for_s))
+
+    def _remove(self, which: ColumnElement[bool]) -> list[Mapping[str, Any]]:
+        removed = self._sql.execute(delete(workers).where(which).returning(workers.c.counters))
+        return [counters for counters in removed.scalars() if counters]
 
 
 def _worker(row: Row[Any]) -> WorkerInfo:
@@ -118,4 +157,5 @@ def _worker(row: Row[Any]) -> WorkerInfo:
         process=Process(row.machine, row.pid, row.pid_began),
         parent_pid=row.parent_pid,
         counters=row.counters or {},
+        capacity=Capacity(**row.capacity) if row.capacity else None,
     )

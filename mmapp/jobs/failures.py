@@ -5,13 +5,15 @@ An error that may pass lets the job be tried again after a pause; any other ends
 
 from __future__ import annotations
 
-from mmapp.errors import JobFailed, MmappError, OutOfMemory, StorageProblem
+from mmapp.errors import DoesNotFit, JobFailed, MmappError, OutOfMemory, StorageProblem
 
 #: Seconds until a job is tried again after its first, second and later attempts.
 PAUSES_S = (1.0, 5.0, 30.0)
 
 #: What torch says when memory ends: on a CPU, on a GPU, and from inside oneDNN.
 MEMORY_WORDS = ("can't allocate memory", "out of memory", "could not create a primitive")
+#: What engines say when a prompt is longer than their context.
+CONTEXT_WORDS = "do not fit the context of"
 
 
 def told(error: Exception) -> MmappError:
@@ -23,6 +25,12 @@ def told(error: Exception) -> MmappError:
         return OutOfMemory(
             f"The job needs more memory than its worker can get ({line}); give it fewer pages, or"
             " the worker more memory"
+        )
+    if CONTEXT_WORDS in str(error):
+        return DoesNotFit(
+            f"The job needs more at once than its worker's engine holds ({line}); give it fewer"
+            " photos, or the worker more memory (MMAPP_ENGINE_MEMORY_MB) or a checkpoint with a"
+            " longer context"
         )
     # Without a number it is no word of the system: Pillow says so that a picture is broken.
     if isinstance(error, OSError) and error.errno is not None:

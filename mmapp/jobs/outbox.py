@@ -15,7 +15,7 @@ from mmapp.logs import get_logger
 from mmapp.types import Message
 
 #: Ids that one sweep sends; the next goes on.
-SWEEP_LIMIT = 1000
+SWEEP_LIMIT = 4000
 
 log = get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Outbox:
     def send_unsent(self) -> int:
         """Sends queued jobs that were never sent and are due; how many."""
         with self._database.snapshot() as repository:
-            if not repository.messages.count_unsent():
+            if not repository.messages.has_unsent():
                 return 0
         try:
             self._broker.check()

@@ -24,6 +24,8 @@ class Reporter:
     store: Callable[[Progress], None]
     #: Seconds that the attempt may take.
     limit_s: float
+    #: Seconds that it was estimated to take; told until its own pace is known.
+    expected_s: float | None = None
     began: float = field(default_factory=time.monotonic)
     written: float = float("-inf")
     phase: str = ""
@@ -43,7 +45,7 @@ class Reporter:
             self.store(dataclasses.replace(progress, eta_s=left_s))
 
     def _seconds_left(self, progress: Progress, now: float) -> float | None:
-        """Of the job, or of this phase where no more is known; None in the first second."""
+        """Of the job, or of this phase where no more is known; in the first second as estimated."""
         if progress.work is None:
             phase, at, end = progress.phase, float(progress.done), float(progress.total)
         else:
@@ -52,5 +54,6 @@ class Reporter:
             self.phase, self.phase_began, self.phase_from = phase, now, at
         done, elapsed = at - self.phase_from, now - self.phase_began
         if done <= 0 or elapsed < 1.0:
-            return None
+            expected_s = None if self.expected_s is None else self.expected_s - (now - self.began)
+            return None if expected_s is None or expected_s <= 0 else round(expected_s, 1)
         return round(elapsed / done * max(0.0, end - at), 1)

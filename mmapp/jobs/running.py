@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 T = TypeVar("T")
+#: Makes room for a job in its worker, or raises what says that there is none.
+Admit = Callable[[Job], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +78,37 @@ class Runner:
     def close(self) -> None:
         self._scans.close()
 
-    def run_next(self, told_of: str, engine: Engine, worker: str) -> None:
-        """Runs the job whose turn it is to its end, or none when there is nothing to take."""
-        self._run(self.take_next(told_of, worker), told_of, engine, worker)
+    def run_next(
+        self, told_of: str, engine: Engine, worker: str, admit: Admit | None = None
+    ) -> None:
+        """Runs the job whose turn it is to its end, or none when there is nothing to take.
+
+        `admit` is asked before it begins.
+        """
+        self._run(self.take_next(told_of, worker), told_of, engine, worker, admit)
 
     def run(self, job_id: str, engine: Engine, worker: str) -> None:
         """Runs this very job to its end, whoever's turn it is."""
-        self._run(self.take(job_id, worker), job_id, engine, worker)
+        self._run(self.take(job_id, worker), job_id, engine, worker, None)
 
-    def _run(self, attempt: Attempt | None, told_of: str, engine: Engine, worker: str) -> None:
+    def _run(
+        self,
+        attempt: Attempt | None,
+        told_of: str,
+        engine: Engine,
+        worker: str,
+        admit: Admit | None,
+    ) -> None:
         job_id = told_of if attempt is None else attempt.job.id
         with structlog.contextvars.bound_contextvars(job_id=job_id, worker=worker):
             if attempt is None:
                 log.info("nothing to take")
                 return
             log.info("taken", task=attempt.job.task, attempt=attempt.number)
-            if attempt.number > 1:
-                self._tally.retried()
+            self._tally.took(attempt.job.priority, attempt.queued_s, is_again=attempt.number > 1)
             self._told, self._running = time.monotonic(), attempt
             try:
-                self._end(attempt, self._outcome(attempt, engine))
+                self._end(attempt, self._outcome(attempt, engine, admit))
             finally:
                 self._running = None
 
@@ -137,9 +150,13 @@ class Runner:
         job = found(repository.jobs.find(job_id), "job", job_id)
         return Attempt(job, number, worker, repository.jobs.queued_s(job_id))
 
-    def _outcome(self, attempt: Attempt, engine: Engine) -> NewResult | MmappError:
+    def _outcome(
+        self, attempt: Attempt, engine: Engine, admit: Admit | None
+    ) -> NewResult | MmappError:
         """What came of the work: a result, or why there is none."""
         try:
+            if admit is not None:
+                admit(attempt.job)
             return self._work(attempt, engine)
         except MmappError as error:
             return error
@@ -158,12 +175,17 @@ class Runner:
             self._told = time.monotonic()
             self.renew(attempt, progress)
 
-        report = Reporter(store, self._settings.job_seconds)
+        expected_s = job.estimate.seconds if job.estimate else None
+        report = Reporter(store, self._settings.job_seconds, expected_s)
+        recognised, recognising_s = self._scans.recognised, self._scans.seconds
         inputs = self._inputs(params, report)
+        recognised = self._scans.recognised - recognised
         payload = tasks.run(job.task, engine, inputs, params, report)
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
         durations_s = {"queued": attempt.queued_s, "total": time.monotonic() - start}
+        if recognised:
+            durations_s["recognising"] = self._scans.seconds - recognising_s
         maker = records.maker(job.task, engine)
         key = records.run_key(
             job.task,
@@ -179,7 +201,9 @@ class Runner:
             schema_version=version,
             run_key=key,
             payload=payload,
-            record=records.record(job, maker, attempt.worker, usage, durations_s, version),
+            record=records.record(
+                job, maker, attempt.worker, usage, durations_s, version, recognised
+            ),
             headline=records.headline(job.task, payload),
             words=records.words(payload),
         )

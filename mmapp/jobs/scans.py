@@ -9,6 +9,7 @@ goes on. Called by `running`; refuses nothing.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ class Scans:
         self._database = database
         self._library = library
         self._ocr: Ocr | None = None
+        #: Pages that were recognised in this process, and the seconds that it took.
+        self.recognised = 0
+        self.seconds = 0.0
 
     def close(self) -> None:
         if self._ocr is not None:
@@ -43,7 +47,10 @@ class Scans:
         found = {page.number: _failed(page, _too_many(self._settings)) for page in wanted}
         for done, page in enumerate(taken):
             report(Progress("recognising", done, len(taken), "pages", done, len(taken)))
+            began = time.monotonic()
             found[page.number] = self._recognised(document, page)
+            self.recognised += 1
+            self.seconds += time.monotonic() - began
         return tuple(found.get(page.number, page) for page in pages)
 
     def _wanted(self, document: Document, pages: Sequence[Page]) -> list[Page]:

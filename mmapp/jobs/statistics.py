@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from mmapp.db import Database
 from mmapp.db.statistics import Hour, Lane, Stored
+from mmapp.db.sweeps import Swept
 from mmapp.db.workers import WorkerInfo
+from mmapp.jobs import tally
 from mmapp.types import Status
 
 
@@ -24,6 +27,9 @@ class Statistics:
     statuses: Mapping[Status, int]
     duplicates_last_hour: int
     workers: Sequence[WorkerInfo]
+    swept: Swept
+    #: What all workers have counted that ever were (`tally`).
+    counted: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +44,17 @@ class System:
 
 
 def statistics(database: Database, workers: Sequence[WorkerInfo]) -> Statistics:
-    with database.snapshot() as repository:
+    # A worker that is taken off the list meanwhile must not be counted twice, or not at all.
+    with database.snapshot(frozen=True) as repository:
+        counters = repository.workers.counters()
         return Statistics(
             now=repository.now(),
             lanes=repository.statistics.lanes(),
             statuses=repository.statistics.statuses(),
             duplicates_last_hour=repository.statistics.duplicates(timedelta(hours=1)),
             workers=workers,
+            swept=repository.sweeps.total(),
+            counted=tally.total([repository.sweeps.past(), *counters]),
         )
 
 

@@ -23,9 +23,20 @@ from mmapp.errors import BadInput, CheckpointProblem, MmappError, NotPossible
 from mmapp.ids import new_id
 from mmapp.jobs.checks import check_checkpoint, check_params
 from mmapp.jobs.crowd import refuse_crowd, room
+from mmapp.jobs.estimating import ROW_CHARACTERS, Estimator, Measured, refuse_unfit
 from mmapp.jobs.found import found
 from mmapp.jobs.outbox import Outbox
-from mmapp.types import Job, Listing, Message, Params, Priority, Status, TaskName
+from mmapp.types import (
+    AskParams,
+    Estimate,
+    Job,
+    Listing,
+    Message,
+    Params,
+    Priority,
+    Status,
+    TaskName,
+)
 
 #: Rows of a batch in one transaction.
 BATCH_CHUNK = 100
@@ -50,16 +61,36 @@ class Submitter:
         self._settings = settings
         self._database = database
         self._outbox = outbox
+        self._estimator = Estimator(settings, database)
+
+    def estimate(self, task: TaskName, params: Params) -> Estimate:
+        """What a job would take; raises as `submit` does for what can't become a result."""
+        checkpoint = _checkpoint(self._settings)
+        estimate = self._estimator.estimate(task, params, checkpoint)
+        with self._database.snapshot() as repository:
+            new = self._new_job(
+                repository, task, params, checkpoint, Priority.INTERACTIVE, "", "", estimate
+            )
+        refuse_unfit(new.label, params, estimate)
+        return estimate
+
+    def measured(self) -> Measured:
+        """Who works, and how fast work went lately."""
+        return self._estimator.measured()
 
     def submit(
         self, task: TaskName, params: Params, priority: Priority, label: str, owner: str
     ) -> Job:
         checkpoint = _checkpoint(self._settings)
         owner = self._owner(owner)
+        estimate = self._estimator.estimate(task, params, checkpoint)
         with self._database.transaction() as repository:
-            new = self._new_job(repository, task, params, checkpoint, priority, label, owner)
+            new = self._new_job(
+                repository, task, params, checkpoint, priority, label, owner, estimate
+            )
             has_to_be_sent = _place(repository, new)
             if has_to_be_sent:
+                refuse_unfit(new.label, params, estimate)
                 refuse_crowd(repository, owner, self._settings)
             job = found(repository.jobs.find(new.id), "job", new.id)
         if has_to_be_sent:
@@ -84,11 +115,13 @@ class Submitter:
         params = records.params_from_json(job.task, job.params)
         check_checkpoint(job.task, params, checkpoint)
         run_key = _run_key(job.task, job.params, checkpoint, self._settings.recognition)
+        estimate = self._estimator.estimate(job.task, params, checkpoint)
         with self._database.transaction() as repository:
             if run_key is not None:
                 repository.jobs.lock_run_key(run_key)
-            has_to_be_sent = repository.jobs.replace(job.id, run_key)
+            has_to_be_sent = repository.jobs.replace(job.id, run_key, estimate)
             if has_to_be_sent:
+                refuse_unfit(job.label, params, estimate)
                 refuse_crowd(repository, job.owner, self._settings)
             placed = found(repository.jobs.find(job.id), "job", job.id)
         if has_to_be_sent:
@@ -103,8 +136,12 @@ class Submitter:
         with self._database.transaction() as repository:
             repository.batches.add(batch_id, records.plain(name), task)
         numbered = enumerate(rows)
+        known: dict[str, Estimate] = {}
         is_up = True
-        while chunk := list(islice(numbered, BATCH_CHUNK)):
+        while chunk := [
+            (number, row, self._estimated(task, row, checkpoint, known))
+            for number, row in islice(numbered, BATCH_CHUNK)
+        ]:
             with self._database.transaction() as repository:
                 to_send = self._place_rows(repository, batch_id, task, chunk, checkpoint, owner)
                 if not is_up:
@@ -118,22 +155,31 @@ class Submitter:
         repository: Repository,
         batch_id: str,
         task: TaskName,
-        rows: Sequence[tuple[int, BatchRow]],
+        rows: Sequence[tuple[int, BatchRow, Estimate | None]],
         checkpoint: Checkpoint | None,
         owner: str,
     ) -> list[Message]:
         stored: list[StoredRow] = []
         to_send: list[Message] = []
         left = room(repository, owner, self._settings)
-        for number, row in rows:
+        for number, row, estimate in rows:
             job_id, error = None, row.error
             if row.params is not None and not error:
                 try:
                     if len(to_send) >= left.jobs:
                         raise left.refusal
                     new = self._new_job(
-                        repository, task, row.params, checkpoint, Priority.BATCH, "", owner
+                        repository,
+                        task,
+                        row.params,
+                        checkpoint,
+                        Priority.BATCH,
+                        "",
+                        owner,
+                        estimate,
                     )
+                    if estimate is not None:
+                        refuse_unfit(new.label, row.params, estimate)
                 except MmappError as problem:
                     error = str(problem)
                 else:
@@ -156,6 +202,7 @@ class Submitter:
         priority: Priority,
         label: str,
         owner: str,
+        estimate: Estimate | None,
     ) -> NewJob:
         check_checkpoint(task, params, checkpoint)
         if isinstance(params, Listing) and params.threshold is None:
@@ -170,7 +217,29 @@ class Submitter:
             params=stored,
             run_key=_run_key(task, stored, checkpoint, self._settings.recognition),
             owner=owner,
+            estimate=estimate,
         )
+
+    def _estimated(
+        self,
+        task: TaskName,
+        row: BatchRow,
+        checkpoint: Checkpoint | None,
+        known: dict[str, Estimate],
+    ) -> Estimate | None:
+        """Of a row that may become a job; outside of the transaction that places it.
+
+        Rows that ask the same document something are estimated once: `known` by its hash.
+        """
+        if row.params is None or row.error:
+            return None
+        key = row.params.document if isinstance(row.params, AskParams) else ""
+        if key in known:
+            return known[key]
+        found = self._estimator.estimate(task, row.params, checkpoint, ROW_CHARACTERS)
+        if key:
+            known[key] = found
+        return found
 
     def _owner(self, told: str) -> str:
         """Whose job it is, by a name that lists can show."""

@@ -22,19 +22,23 @@ from mmapp.jobs.found import found
 from mmapp.jobs.library import Library
 from mmapp.jobs.listed import BatchRowResult, ResultRow, filters_of, result_row, row_result
 from mmapp.jobs.outbox import Outbox
+from mmapp.jobs.outlook import outlook, read
 from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.retention import Pruned, Retention
 from mmapp.jobs.reviewing import Reviewing, ReviewRow
-from mmapp.jobs.running import Attempt, Runner
+from mmapp.jobs.running import Admit, Attempt, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
+from mmapp.jobs.sweeping import Sweeping
 from mmapp.storage import Blobs
 from mmapp.types import (
     Batch,
     Document,
     Engine,
+    Estimate,
     Job,
     Label,
+    Outlook,
     Page,
     Params,
     Priority,
@@ -62,6 +66,9 @@ class Jobs:
         self._submitter = Submitter(settings, self._database, self._outbox)
         self._reviewing = Reviewing(self._database)
         self._recovery = Recovery(self._database, settings)
+        self._sweeping = Sweeping(
+            self._database, self._recovery, self._outbox, settings.sweep_seconds
+        )
         self._runner = Runner(settings, self._database, self._library, self._outbox, self._recovery)
 
     @classmethod
@@ -140,6 +147,10 @@ class Jobs:
         """Many jobs, read from `rows` as they come; a bad row is kept with its error."""
         return self.batch(self._submitter.submit_batch(name, task, rows, owner))
 
+    def estimate(self, task: TaskName, params: Params) -> Estimate:
+        """What a job would take; raises as `submit` does where it would be refused."""
+        return self._submitter.estimate(task, params)
+
     def can_write(self) -> bool:
         """Whether the checkpoint writes text of its own, as abstractive summaries need it."""
         return self._submitter.can_write()
@@ -162,6 +173,18 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         with self._database.snapshot() as repository:
             return found(repository.jobs.find(job_id), "job", job_id)
+
+    def outlook(self, job_id: str) -> Outlook | None:
+        """When a job that waits will begin and be done; None: it does not wait."""
+        job = self.get(job_id)
+        if job.status is not Status.QUEUED:
+            return None
+        measured = self._submitter.measured()
+        with self._database.snapshot() as repository:
+            leader, ahead = repository.turns.before(job_id)
+            names = [worker.name for worker in measured.workers]
+            queue = read(repository, names, measured.rates)
+        return outlook(queue, leader, ahead)
 
     def list(
         self,
@@ -307,9 +330,14 @@ class Jobs:
         """Runs this very job to its end, or drops it when there is nothing to take."""
         self._runner.run(job_id, engine, worker)
 
-    def run_next(self, told_of: str, engine: Engine, worker: str) -> None:
-        """Runs the job whose turn it is to its end, for a worker that a message woke."""
-        self._runner.run_next(told_of, engine, worker)
+    def run_next(
+        self, told_of: str, engine: Engine, worker: str, admit: Admit | None = None
+    ) -> None:
+        """Runs the job whose turn it is to its end, for a worker that a message woke.
+
+        `admit` makes room for it first, or raises why there is none.
+        """
+        self._runner.run_next(told_of, engine, worker, admit)
 
     def renew(self, attempt: Attempt, progress: Progress) -> None:
         """Stores progress; raises `JobCancelled` or `LeaseLost` when the work has to stop."""
@@ -335,9 +363,20 @@ class Jobs:
 
     def sweep(self) -> int:
         """Frees what dead workers left and sends what no worker was told of; how many."""
-        freed = self._recovery.free_lost()
-        self._recovery.forget_workers()
-        return freed + self._outbox.send_unsent() + self._outbox.send_forgotten()
+        return self._sweeping.everything()
+
+    def sweep_by_turns(self) -> int:
+        """The same, for one of many who sweep: the jobs of all are looked after by one at a time.
+
+        How many jobs were freed and ids sent by this one.
+        """
+        return self._sweeping.by_turns()
+
+    def children(self, parent_pid: int) -> Sequence[WorkerInfo]:
+        """Workers of this machine that live and have this parent."""
+        with self._database.snapshot() as repository:
+            here = repository.workers.here()
+        return [one for one in here if one.parent_pid == parent_pid and not one.process.is_dead]
 
     def silent_workers(self, parent_pid: int) -> Sequence[WorkerInfo]:
         """Workers of this parent that hang as a whole: they live, and do not beat any more."""

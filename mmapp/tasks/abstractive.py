@@ -263,7 +263,7 @@ class _Writer:
 
     def _portions(self, texts: Texts, count: int, headings: Sequence[Heading]) -> list[Portion]:
         most = max(count, FEWEST_OF_PORTION)
-        asked = self._engine.count_tokens(self._question(most)) + _most_tokens(most)
+        asked = self._engine.count_tokens(self._question(most)) + most_tokens(most)
         room = room_for_text(self._engine, asked, 0)
         return portions(
             list(_joined(texts).items()),
@@ -292,7 +292,7 @@ class _Writer:
         self._read += prefix.length
         self._seconds["reading"] += time.perf_counter() - started
         started = time.perf_counter()
-        most = _most_tokens(count)
+        most = most_tokens(count)
         listener = _Listener(
             count, lambda n: tell("writing", min(n, most), most, 0.5 + n / most / 2)
         )
@@ -320,7 +320,8 @@ class _Writer:
         return tell
 
 
-def _most_tokens(count: int) -> int:
+def most_tokens(count: int) -> int:
+    """That so many sentences with their proofs may take."""
     return OPENING_TOKENS + SENTENCE_TOKENS * count
 
 

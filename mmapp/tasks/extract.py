@@ -164,6 +164,12 @@ def extract(
     }
 
 
+def asked_of_model(names: Sequence[str], *, chinese: bool) -> list[str]:
+    """The questions about fields that are put to a model; `chinese`: the document's language."""
+    planned = (_planned(name, chinese) for name in dict.fromkeys(names or DEFAULT_FIELDS))
+    return [one.question for one in planned if one.question]
+
+
 def _planned(name: str, chinese: bool) -> _Field:
     if name.casefold() in PARTIES:
         question = "双方当事人是谁？" if chinese else "Who are the parties?"

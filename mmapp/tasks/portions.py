@@ -60,10 +60,27 @@ def room_for_text(engine: Engine, question_tokens: int, picture_tokens: int) -> 
         raise CheckpointProblem(
             f"{engine.name} has a context of {engine.context_length:,} tokens; a question takes "
             f"{question_tokens:,} and a page's picture {picture_tokens:,}, which leaves no room "
-            "for a document: use a checkpoint with a longer context"
+            "for a document: use a checkpoint with a longer context, or, where memory cuts it "
+            "(MMAPP_ENGINE_MEMORY_MB), give the worker more"
         )
-    step = max(1, engine.context_length // QUESTION_STEPS)
-    return max(least, engine.context_length - SPARE_TOKENS - -(-question_tokens // step) * step)
+    return max(least, room_of(engine.context_length, question_tokens))
+
+
+def room_of(context_tokens: int, question_tokens: int) -> int:
+    """Tokens of a context that are left beside the longest question, below 1 where none are."""
+    step = max(1, context_tokens // QUESTION_STEPS)
+    return context_tokens - SPARE_TOKENS - -(-question_tokens // step) * step
+
+
+def portions_of(pages: int, tokens: int, room: int) -> int:
+    """How many portions so many pages of so many tokens in all make, if they are alike and no
+    section ends a portion early: whole pages where they fit, else halves of them, or quarters, …"""
+    if tokens <= room:
+        return 1
+    own, piece, pieces = max(1, room - 2 * int(LEAD_SHARE * room)), tokens / pages, pages
+    while piece > own:
+        piece, pieces = piece / 2, pieces * 2
+    return -(-pieces // int(own / piece))
 
 
 def portions(

@@ -60,11 +60,15 @@ def write_question(count: int, *, chinese: bool) -> str:
 
 def listing_parts(images: Sequence[Image]) -> list[str | Image]:
     """A numbered caption before each photo, counted from 1."""
-    template = _prompts()["check_listing"]["photo"]
     parts: list[str | Image] = []
     for number, image in enumerate(images, start=1):
-        parts += [template.format(number=number), image]
+        parts += [listing_photo(number), image]
     return parts
+
+
+def listing_photo(number: int) -> str:
+    """What stands before a photo."""
+    return _prompts()["check_listing"]["photo"].format(number=number)
 
 
 def listing_question(attribute: str, claim: str) -> str:

@@ -76,12 +76,7 @@ def choose(
 ) -> tuple[list[Choice], dict[str, Any]]:
     """For each kind the likeliest name, and what asking cost."""
     offered = _offered(engine.profile)
-    asked = [
-        ("title" if names.kind is Kind.PRODUCT else names.attributes[0], word)
-        for names in offered
-        for word, _ in names.words
-    ]
-    asking = Asking(engine, asked, report, phase="proposing", unit="names")
+    asking = Asking(engine, asked_names(engine.profile), report, phase="proposing", unit="names")
     means = asking.means(asking.answers(photos))
     calibration = Calibration.of(engine.profile)
     choices, done = [], 0
@@ -108,6 +103,15 @@ def choose(
             )
         )
     return choices, asking.usage()
+
+
+def asked_names(profile: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Attribute and word of each name that the model is asked about, in order."""
+    return [
+        ("title" if names.kind is Kind.PRODUCT else names.attributes[0], word)
+        for names in _offered(profile)
+        for word, _ in names.words
+    ]
 
 
 def proposal(choices: Sequence[Choice]) -> dict[str, Any]:

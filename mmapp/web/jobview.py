@@ -146,10 +146,14 @@ class JobView:
             return render.notice(str(problem)), []
 
     def _hint(self, job: Job) -> str:
-        """A queued job with nobody to take it says so."""
-        if job.status != Status.QUEUED or any(worker.ready for worker in self.site.jobs.workers()):
+        """A queued job says what is before it and what it takes, or that nobody is there for it."""
+        ahead = self.site.jobs.outlook(job.id) if job.status is Status.QUEUED else None
+        if ahead is None:
             return ""
-        return render.notice(self.site.say("no_worker"), "quiet")
+        told = render.outlook(self.site.say, job.estimate, ahead)
+        if any(worker.ready for worker in self.site.jobs.workers()):
+            return told
+        return told + render.notice(self.site.say("no_worker"), "quiet")
 
     def _recent(self, recent: list[tuple[Job, str]]) -> str:
         say, page = self.site.say, PAGE_OF[self.tasks[0]]

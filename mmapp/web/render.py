@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +21,10 @@ from mmapp.exports import QUOTES_OF, quoted_sentences
 from mmapp.types import (
     Batch,
     Document,
+    Estimate,
     Job,
     MediaType,
+    Outlook,
     Page,
     Progress,
     Status,
@@ -130,6 +132,36 @@ def eta(say: Words, seconds: float | None) -> str:
     if seconds < 90 * 60:
         return say("eta_min", n=round(seconds / 60))
     return say("eta_h", n=round(seconds / 3600))
+
+
+def duration(say: Words, seconds: float) -> str:
+    if seconds < 90:
+        return say("seconds", n=max(1, round(seconds)))
+    if seconds < 90 * 60:
+        return say("minutes", n=round(seconds / 60))
+    return say("hours", n=round(seconds / 3600))
+
+
+def outlook(say: Words, estimate: Estimate | None, ahead: Outlook) -> str:
+    """What a job that waits has before it, and what it will take; what is not known is left out."""
+    before = {0: say("ahead_none"), 1: say("ahead_one")}
+    parts = [before.get(ahead.ahead) or say("ahead_many", n=f"{ahead.ahead:,}")]
+    if ahead.starts_s:
+        parts.append(say("starts_in", time=duration(say, ahead.starts_s)))
+    if estimate is not None:
+        parts += _estimated(say, estimate)
+    return notice(" · ".join(parts), "quiet")
+
+
+def _estimated(say: Words, estimate: Estimate) -> Iterator[str]:
+    if estimate.seconds is not None:
+        yield say("takes", time=duration(say, estimate.seconds))
+    if estimate.recognise:
+        yield say("to_recognise", n=f"{estimate.recognise:,}")
+    if estimate.tokens:
+        yield say("to_read", n=f"{estimate.tokens:,}")
+    if estimate.parts is not None and estimate.parts > 1:
+        yield say("in_parts", n=f"{estimate.parts:,}")
 
 
 def progress_words(say: Words, progress: Progress) -> str:

@@ -75,7 +75,7 @@ def show(site: Site) -> str:
 
 def _queue(say: Words, statistics: Statistics) -> str:
     rows = [
-        (say(f"lane_{lane.priority}"), str(lane.waiting), _seconds(say, lane.oldest_s))
+        (say(f"lane_{lane.priority}"), str(lane.waiting), render.duration(say, lane.oldest_s))
         for lane in statistics.lanes
     ]
     counts = " · ".join(
@@ -97,7 +97,7 @@ def _worker(say: Words, statistics: Statistics, worker: WorkerInfo) -> tuple[str
     silent_s = (statistics.now - worker.last_seen).total_seconds()
     state = worker.error or say(f"worker_{worker.state}")
     if not worker.error and silent_s > RECENT_S:
-        state = say("worker_silent", time=_seconds(say, silent_s))
+        state = say("worker_silent", time=render.duration(say, silent_s))
     elif worker.job_id:
         state = say("worker_busy", job=worker.job_id)
     done = sum(
@@ -182,14 +182,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
     top_row = f"<thead><tr>{head}</tr></thead>" if heads else ""
     return f'<div class="wide"><table class="plain">{top_row}<tbody>{body}</tbody></table></div>'
-
-
-def _seconds(say: Words, seconds: float) -> str:
-    if seconds < 90:
-        return say("seconds", n=round(seconds))
-    if seconds < 90 * 60:
-        return say("minutes", n=round(seconds / 60))
-    return say("hours", n=round(seconds / 3600))
 
 
 def _size(size: int) -> str:

@@ -50,6 +50,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "retry": ("Try again", "重试"),
     "cancelling": ("Stopping…", "正在停止…"),
     "waiting_long": ("Waiting for a worker", "等待工作进程"),
+    "ahead_none": ("Next in line", "排在最前"),
+    "ahead_one": ("1 job before it", "前面还有 1 个任务"),
+    "ahead_many": ("{n} jobs before it", "前面还有 {n} 个任务"),
+    "starts_in": ("begins in about {time}", "约 {time}后开始"),
+    "takes": ("takes about {time}", "预计用时约 {time}"),
+    "to_read": ("{n} tokens to read and ask about", "共需读取和提问 {n} 个词元"),
+    "in_parts": ("read in {n} parts", "分 {n} 部分读取"),
+    "to_recognise": (
+        "text recognition of {n} pages first",
+        "先对 {n} 页进行文字识别",
+    ),
     # progress
     "pages_of": ("{done} of {total} pages", "第 {done} / {total} 页"),
     "units_of": ("{done} of {total} {unit}", "{done} / {total} {unit}"),

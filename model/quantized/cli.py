@@ -3,6 +3,8 @@
     --bits 8    whole numbers, a scale for each row: half of bfloat16, hardly different
     --bits 4    whole numbers in groups of 128: a quarter; best with --calibrate
     --bits fp8  8-bit floats, for GPUs that multiply them
+    --unembedding   the last matrix too, which published checkpoints leave as it is; in decoding a
+                    model with a large vocabulary reads little else
 
 It writes what compressed-tensors calls pack-quantized or float-quantized, which vLLM and others
 read too. The perplexity before and after is measured, from the written files, on the text of
@@ -96,7 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     texts = _texts(arguments)
     with whole(out) as partial:
         partial.mkdir(parents=True)
-        _write(source, partial, precision, device, _sample(texts.sample, config.text.bos_token_id))
+        sample_BT = _sample(texts.sample, config.text.bos_token_id)
+        _write(source, partial, precision, device, sample_BT, arguments.unembedding)
         loss = _measure(source, partial, texts.held_out, device)
     seconds = time.monotonic() - started
     if arguments.json:
@@ -118,6 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--group", type=int, metavar="N",
         help=f"weights that share a scale; default: {GROUP} for 4 bits, else a whole row",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unembedding", action="store_true",
+        help="also the matrix that makes logits; not every engine reads that",
     )  # fmt: skip
     parser.add_argument(
         "--calibrate", type=Path, metavar="TEXT",
@@ -177,11 +184,17 @@ def _sample(token_ids: list[int], bos: int | None) -> Tensor | None:
 
 
 def _write(
-    source: Path, out: Path, precision: Precision, device: torch.device, sample_BT: Tensor | None
+    source: Path,
+    out: Path,
+    precision: Precision,
+    device: torch.device,
+    sample_BT: Tensor | None,
+    with_unembedding: bool,
 ) -> None:
     transformer = load_transformer(source, device=device)
     sample_BT = None if sample_BT is None else sample_BT.to(device)
-    quantize(transformer, precision, sample_BT, Progress("quantizing", _in_layers))
+    progress = Progress("quantizing", _in_layers)
+    quantize(transformer, precision, sample_BT, progress, with_unembedding=with_unembedding)
     save_checkpoint(transformer, out)
     copy_companions(source, out)
 

@@ -2,11 +2,11 @@
 
 A row of a weight is cut into groups of the same length that share a scale: weight = (value - zero)
 * scale. Values are int8, float8 (e4m3) or two 4-bit numbers in a byte, the first in the low half;
-without zeros, 4-bit values are counted from 8 and the others from 0. Activations are never
-quantized. Many rows of activations are multiplied with blocks of weights that are turned back to
-floats one after another; few rows, as in decoding, by torch's packed product where it has one.
-Called by `stored` (loading) and `rounding` (making); it takes the place of `nn.Linear` and
-`moe.Experts`.
+without zeros, 4-bit values are counted from 8 and the others from 0. Activations are kept as they
+are, but for the compiled product of 8-bit weights, which takes 16 bits of each. Many rows of them
+are multiplied with blocks of weights that are turned back to floats one after another; few rows, as
+in decoding, by a compiled product, ours or torch's packed one. Called by `stored` (loading) and
+`rounding` (making); it takes the place of `nn.Linear` and `moe.Experts`.
 
 Letters: _x any leading dimensions, N rows of activations, I inputs, O outputs, J bytes of a row of
 values, G groups of a row, D model width, F inner width of an expert, E experts, M token-expert

@@ -1,8 +1,8 @@
 """A model's blocks quantized in place, one after another.
 
 With sample text, each block is first changed by `awq` according to what it reads there. Embedding,
-unembedding, router, norms, vision encoder and projector keep their precision, as in published
-checkpoints. One block at a time is in float32. Called by `cli`.
+router, norms, vision encoder and projector keep their precision, as in published checkpoints, and
+so does the unembedding unless it is asked for. One block at a time is in float32. Called by `cli`.
 
 Letters: B rows of sample text, T tokens of each, D model width, I inputs, O outputs, E experts.
 """
@@ -36,11 +36,19 @@ def quantize(
     precision: Precision,
     sample_BT: Tensor | None,
     on_layer: OnLayer,
+    *,
+    with_unembedding: bool = False,
 ) -> None:
     """Replace the matrices of all blocks; `sample_BT` is token ids, in rows of one length.
 
-    Scales get the dtype that the block's weights had. Refuses models with cross-attention.
+    Scales get the dtype that the block's weights had. Refuses models with cross-attention, and to
+    round an unembedding that is the embedding.
     """
+    if with_unembedding and transformer.unembedding is None:
+        raise RoundingError(
+            "the unembedding is the embedding here, which keeps its precision: leave out "
+            "--unembedding"
+        )
     blocks = [block for block in transformer.blocks if isinstance(block, Block)]
     total = len(blocks)
     if total < len(transformer.blocks):
@@ -62,6 +70,10 @@ def quantize(
         _round(block, precision, dtype, inputs)
         for parameter in block.parameters():  # of what keeps its precision
             parameter.data = parameter.data.to(dtype)
+    if with_unembedding:
+        weight_VD = transformer.get_parameter("unembedding.weight")
+        rounded = round_matrix(weight_VD.float(), precision, weight_VD.dtype, None)
+        transformer.unembedding = QuantizedLinear(rounded)
     on_layer(total, total)
 
 

@@ -42,10 +42,9 @@ UNUSED = ("input_scale", "input_zero_point")  #: of activations, which are not q
 EXPERT = re.compile(r"(.+\.experts)\.(\d+)\.(gate|up|down)_proj")
 FUSED = re.compile(r"(.+\.experts\.(?:gate_up|down)_proj)(?:_(scale))?")
 
-#: What stays a float, in the words of compressed-tensors.
-IGNORE = (
-    "re:.*lm_head", "re:.*router", "re:.*vision_model.*", "re:.*multi_modal_projector.*",
-)  # fmt: skip
+#: What stays a float, in the words of compressed-tensors; the first, unless it was asked for.
+UNEMBEDDING = "re:.*lm_head"
+IGNORE = ("re:.*router", "re:.*vision_model.*", "re:.*multi_modal_projector.*")
 
 Turn = Callable[[str, Tensor], Tensor]  #: a weight, by our name, with its rows in our order
 
@@ -267,6 +266,8 @@ def quantization_config(model: nn.Module) -> dict[str, Any]:
         raise LayoutError(
             "matrices of several precisions are not written: quantize from the original weights"
         )
+    low = {name for name, part in model.named_modules() if isinstance(part, QuantizedLinear)}
+    has_low_unembedding = "unembedding" in low
     is_float = weights[0].values_OJ.dtype == FLOAT8
     scheme = {
         "num_bits": weights[0].bits,
@@ -287,7 +288,7 @@ def quantization_config(model: nn.Module) -> dict[str, Any]:
         "format": "float-quantized" if is_float else "pack-quantized",
         "quantization_status": "compressed",
         "config_groups": {"group_0": group},
-        "ignore": list(IGNORE),
+        "ignore": [*([] if has_low_unembedding else [UNEMBEDDING]), *IGNORE],
         "kv_cache_scheme": None,
     }
 

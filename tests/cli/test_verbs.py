@@ -14,6 +14,7 @@ from pathlib import Path
 import pymupdf
 import pytest
 
+from mmapp.jobs import Jobs
 from mmapp.stack import Stack
 from tests.cli.conftest import Mmapp, lines_of
 
@@ -273,8 +274,30 @@ def test_an_ended_job_is_shown_and_can_neither_be_cancelled_nor_retried(
     job = mmapp("summarize", files / "zh.txt", "--json").json["job"]
     assert mmapp("jobs", "show", job, "--json").json["result"]["job"] == job
     assert "上海港" in mmapp("jobs", "show", job).out
+    shown = mmapp("jobs", "show", job, "--json").json
+    assert shown["outlook"] is None
+    assert shown["estimate"]["tokens"] > shown["estimate"]["characters"]
     assert "nothing to cancel" in mmapp("jobs", "cancel", job).error
     assert "only a failed or cancelled job" in mmapp("jobs", "retry", job).error
+
+
+def test_an_estimate_tells_what_a_job_would_take_and_submits_none(
+    mmapp: Mmapp, stack: Stack, files: Path
+) -> None:
+    with Jobs.open(stack.settings) as jobs:
+        before = jobs.list()
+        both = mmapp("estimate", files / "harbour.pdf", files / "zh.txt", "--json").json
+        listing = mmapp("estimate", files / "red.png", "--task", "check", "--title", "Red cup")
+        assert jobs.list() == before
+    assert [(one["label"], one["task"]) for one in both] == [
+        ("harbour.pdf", "summarize"),
+        ("zh.txt", "summarize"),
+    ]
+    for told in both:
+        assert told["tokens"] > told["reading_tokens"] > 0
+        assert (told["context_tokens"], told["parts"]) == (100_000, 1)
+        assert told["seconds"] > 0
+    assert "1 picture" in listing.out
 
 
 def test_doctor_finds_the_running_stack(mmapp: Mmapp, stack: Stack) -> None:

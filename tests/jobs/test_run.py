@@ -46,7 +46,7 @@ def test_a_job_runs_to_a_result_with_its_whole_record(jobs: Jobs, job: Job) -> N
     assert set(result.record) == {
         *("job", "documents", "checkpoint", "weights_sha256", "code", "schema_version"),
         *("prompt_sha256", "params", "seed", "dtype", "device", "durations_s", "tokens"),
-        *("attempt", "worker", "calibration"),
+        *("attempt", "worker", "calibration", "estimate"),
     }
     assert result.record["worker"] == "w1"
     assert result.record["durations_s"]["total"] >= 0
@@ -227,6 +227,19 @@ def test_progress_has_the_time_left_at_the_pace_of_its_phase(
     clock[0] += 1.0
     report(Progress("choosing", 5, 10, "sentences"))
     assert jobs.get(job.id).progress.eta_s is None
+
+
+def test_progress_has_the_estimated_time_until_its_own_pace_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    seen: list[Progress] = []
+    report = Reporter(seen.append, 60.0, 3.0, began=100.0)
+    for seconds, done in [(0.0, 0), (0.8, 0), (2.0, 10), (2.6, 0), (5.0, 0)]:
+        clock[0] = 100.0 + seconds
+        report(Progress("reading" if done else "preparing", done, 100, "tokens"))
+    assert [one.eta_s for one in seen] == [3.0, 2.2, 1.0, 0.4, None]
 
 
 def test_a_database_that_is_gone_for_a_moment_costs_an_attempt_and_no_job(

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
+from mmapp.db.tables import sweeps
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.processes import Process, began, machine
 from mmapp.types import Job, Progress, Status, SummarizeParams, TaskName
@@ -175,3 +177,48 @@ def test_an_engine_error_is_kept_for_who_waits_until_a_worker_starts(queued_jobs
     assert [worker.error for worker in queued_jobs.workers()] == ["no weights"]
     queued_jobs.greet(info("w2", Process.current()))
     assert [worker.name for worker in queued_jobs.workers()] == ["w2"]
+
+
+def test_one_of_many_sweeps_for_all_and_each_for_its_own_machine(
+    queued_jobs: Jobs, add_text: AddText, worker: subprocess.Popen[bytes]
+) -> None:
+    """An expired lease is found in a turn, a dead process of this machine without one."""
+    slow = queued_jobs.settings.model_copy(update={"sweep_seconds": 600.0})
+    with Jobs.open(slow) as first, Jobs.open(slow) as second:
+        mine, elsewhere = (
+            first.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(text).sha256, 1))
+            for text in ("One. Two.", "Three. Four.")
+        )
+        assert first.sweep_by_turns() == 0
+        taken(first, mine.id)
+        expire(first, taken(first, elsewhere.id, "far"))
+        assert [second.sweep_by_turns(), first.sweep_by_turns()] == [0, 0]
+        worker.kill()
+        worker.wait()
+        assert second.sweep_by_turns() == 2  # freed, and sent
+        assert first.get(mine.id).status is Status.QUEUED
+        assert first.get(elsewhere.id).status is Status.RUNNING
+        assert first.sweep() == 2
+        assert first.get(elsewhere.id).status is Status.QUEUED
+
+
+def test_a_turn_comes_again_after_half_a_period(queued_jobs: Jobs, job: Job) -> None:
+    assert queued_jobs.sweep_by_turns() == 0
+    expire(queued_jobs, taken(queued_jobs, job.id, "far"))
+    began = time.monotonic()
+    while not queued_jobs.sweep_by_turns():
+        assert time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.3 * queued_jobs.settings.sweep_seconds
+
+
+def test_of_those_who_sweep_at_once_one_gets_the_turn(queued_jobs: Jobs) -> None:
+    def turn(_: int) -> bool:
+        with queued_jobs._database.transaction() as repository:
+            return repository.sweeps.take_turn(60.0)
+
+    for year in (2026, 2999, 2026):  # long ago, or the clock was put back
+        with ThreadPoolExecutor(8) as pool:
+            turns = list(pool.map(turn, range(8)))
+        assert sum(turns) == 1
+        with queued_jobs._database._engine.begin() as connection:
+            connection.execute(sweeps.update().values(swept_at=datetime(year, 1, 1, tzinfo=UTC)))

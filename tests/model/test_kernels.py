@@ -83,6 +83,29 @@ def test_products_with_weights_in_few_bits(
 
 
 @has_compiler
+@pytest.mark.parametrize(
+    ("inputs", "group"), [(96, 32), (512, 512), (1408, 1408), (2048, 128), (40, 40)]
+)
+@pytest.mark.parametrize("rows", [1, 4, 7])
+@torch.no_grad()
+def test_activations_lose_less_than_weights_of_eight_bits(
+    inputs: int, group: int, rows: int
+) -> None:
+    """Also where one activation is a thousand times as large as the others."""
+    weight = random_matrix("8", 50, inputs, group, zeros=False)
+    x_NI = torch.randn(rows, inputs)
+    x_NI[:, -1] = 1000
+    expected = functional.linear(x_NI, dequantize(weight, torch.float32))
+    found = product(x_NI, weight)
+    lost = (found - expected).square().mean() / expected.var()
+    assert lost < 1e-7, "rounding weights to eight bits loses some 1e-5"
+    x_NI[0, 0] = torch.nan
+    found = product(x_NI, weight)
+    assert found[0].isnan().all()
+    assert found[1:].isfinite().all()
+
+
+@has_compiler
 @pytest.mark.parametrize("rows", [2, 30])
 @torch.no_grad()
 def test_threads_share_a_large_product(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:

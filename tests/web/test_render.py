@@ -12,9 +12,11 @@ import pytest
 
 from mmapp.types import (
     Document,
+    Estimate,
     Job,
     Listing,
     MediaType,
+    Outlook,
     Page,
     Priority,
     Progress,
@@ -361,3 +363,16 @@ def test_a_written_summary_says_what_is_not_proved() -> None:
     assert "amount 9 euros; “It cost” is on page 2, 5, not on page 3" in markup
     assert "<b>" not in markup
     assert "金额 9 euros" in render.support(ZH, told)
+
+
+def test_a_job_that_waits_says_what_is_before_it_and_what_it_takes() -> None:
+    estimate = Estimate(9, 20_000, 0, 2, tokens=31_000, parts=3, seconds=150.0)
+    english = render.outlook(EN, estimate, Outlook(2, 30.0, 180.0))
+    assert "2 jobs before it · begins in about 30 s · takes about 2 min" in english
+    assert "text recognition of 2 pages first · 31,000 tokens" in english
+    assert "read in 3 parts" in english
+    chinese = render.outlook(ZH, estimate, Outlook(1, 30.0, 180.0))
+    assert "前面还有 1 个任务 · 约 30 秒后开始 · 预计用时约 2 分钟" in chinese
+    assert "先对 2 页进行文字识别 · 共需读取和提问 31,000 个词元 · 分 3 部分读取" in chinese
+    unknown = render.outlook(EN, Estimate(1, 5, 0, 0), Outlook(0, None, None))
+    assert ">Next in line<" in unknown

@@ -66,3 +66,31 @@ def test_the_messages_are_json_ids_without_results() -> None:
     assert conf.task_ignore_result
     assert conf.worker_pool_start_method == "spawn"
     assert conf.worker_concurrency == 1
+
+
+def test_workers_tell_events_to_flower_only_when_told_to() -> None:
+    from workers.app import arguments, create_app
+
+    quiet = Settings(redis_url="redis://nowhere", _env_file=None)
+    telling = quiet.model_copy(update={"worker_events": True})
+    assert not create_app(quiet).conf.worker_send_task_events
+    assert create_app(telling).conf.worker_send_task_events
+    assert "--without-heartbeat" in arguments(quiet)
+    assert "--without-heartbeat" not in arguments(telling)
+    assert f"worker-{os.getpid()}@%h" in arguments(telling)
+
+
+def test_the_application_is_found_by_flower_with_its_broker_and_queue() -> None:
+    program = (
+        "from workers.monitor import app; print(app.conf.broker_url, app.conf.task_default_queue)"
+    )
+    environment = {**os.environ, "MMAPP_REDIS_URL": "redis://queue:6379/3"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "redis://queue:6379/3 mmapp\n"

@@ -22,7 +22,7 @@ from model.checkpoint import (
     load_transformer,
     save_checkpoint,
 )
-from model.config import ConfigError
+from model.config import ConfigError, ModelConfig, TextConfig
 from model.engine import load
 from model.quantized.awq import importance, matrices_of, shift_errors, watched
 from model.quantized.layers import (
@@ -32,6 +32,7 @@ from model.quantized.layers import (
     QuantizedWeight,
     dequantize,
 )
+from model.quantized.quantize import quantize
 from model.quantized.rounding import Precision, RoundingError, round_matrix
 from model.transformer import Block, Transformer
 
@@ -55,6 +56,15 @@ def logits(transformer: Transformer) -> Tensor:
 def quantized(folder: Path, out: Path, kind: str) -> Path:
     assert main(["quantize", str(folder), str(out), "--bits", kind, *KINDS[kind]]) == 0
     return out
+
+
+def small_model(**changes: Any) -> ModelConfig:
+    sizes = {
+        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "intermediate_size_mlp": 48,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+        "num_local_experts": 2,
+    }  # fmt: skip
+    return ModelConfig(TextConfig(**{**sizes, **changes}))
 
 
 def edit_config(folder: Path, **changes: Any) -> None:
@@ -93,10 +103,30 @@ def test_a_quantized_model_is_saved_as_it_is(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_unembedding_is_rounded_when_asked_for(kind: str, tmp_path: Path) -> None:
+    plain_folder, out = tmp_path / "plain", tmp_path / "out"
+    torch.manual_seed(0)
+    save_checkpoint(Transformer(small_model()), plain_folder)
+    words = ["quantize", str(plain_folder), str(out), "--bits", kind, *KINDS[kind]]
+    assert main([*words, "--unembedding"]) == 0
+    transformer = load_transformer(out, torch.float32)
+    assert isinstance(transformer.unembedding, QuantizedLinear)
+    plain = logits(load_transformer(plain_folder, torch.float32))
+    lost = (logits(transformer) - plain).square().mean() / plain.var()
+    assert 0 < lost < {"8": 0.001, "fp8": 0.02, "4": 0.2}[kind]
+    ignored = json.loads((out / CONFIG).read_text())["quantization_config"]["ignore"]
+    assert not any("lm_head" in name for name in ignored)
+
+
+def test_an_unembedding_that_is_the_embedding_is_not_rounded() -> None:
+    transformer = Transformer(small_model(tie_word_embeddings=True))
+    with pytest.raises(RoundingError, match="leave out --unembedding"):
+        quantize(transformer, Precision("8"), None, lambda *_: None, with_unembedding=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_dense_model_keeps_its_heads_in_order(kind: str, tmp_path: Path) -> None:
     """Queries and keys are stored with their rows in another order."""
-    from model.config import ModelConfig, TextConfig
-
     config = TextConfig.dense(
         vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4,
