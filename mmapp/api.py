@@ -97,20 +97,23 @@ def _health(jobs: Jobs) -> APIRouter:
 
     @router.get("/readyz")
     def readyz() -> Response:
-        """Database and queue answer; how many workers have their engine loaded stands beside it."""
+        """Database and queue answer; how many workers are ready, and for which roles jobs wait that
+        no worker has, stands beside it."""
         try:
             jobs.check_database()
             jobs.check_broker()
         except MmappError as problem:
             state = {"status": "unavailable", "error": problem.code, "message": str(problem)}
             return JSONResponse(state, status_code=503)
-        states = Counter(worker.state for worker in jobs.workers())
+        statistics = jobs.statistics()
+        states = Counter(worker.state for worker in statistics.workers)
         return JSONResponse(
             {
                 "status": "ok",
                 "workers_ready": states["ready"],
                 "workers_loading": states["loading"],
                 "workers_failed": states["failed"],
+                "roles_unserved": [queue.role for queue in statistics.unserved],
             }
         )
 

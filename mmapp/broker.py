@@ -1,6 +1,7 @@
 """The Celery application: what a message is and how it travels. Only `jobs` sends.
 
-A message is a job's id and nothing else; the database says what to do. So a lost message costs a
+A message is a job's id and nothing else; the database says what to do. Each role of workers has its
+own queue, in which a message says that a job waits for this role. So a lost message costs a
 few seconds until the next sweep, and one that arrives twice finds nothing to take. Results and
 progress never come back this way. Refuses nothing; a broker that does not answer is `BrokerDown`.
 """
@@ -11,13 +12,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mmapp.errors import BrokerDown
-from mmapp.types import Message, Priority
+from mmapp.types import Message, Priority, Role
 
 if TYPE_CHECKING:
     from celery import Celery  # type: ignore[import-untyped]
+    from kombu.entity import Queue
     from redis import Redis
 
-QUEUE = "mmapp"
+#: How the queue of each role is called.
+QUEUES = {role: f"mmapp.{role}" for role in Role}
 TASK = "mmapp.run_job"
 
 #: Redis keeps one list for each step; 0 is served first.
@@ -42,7 +45,7 @@ def make_app(redis_url: str, job_seconds: float) -> Celery:
 
     app = Celery("mmapp", broker=_celery_url(redis_url), set_as_current=False)
     app.conf.update(
-        task_default_queue=QUEUE,
+        task_default_queue=QUEUES[Role.GENERATE],
         task_serializer="json",
         result_serializer="json",
         accept_content=["json"],
@@ -76,6 +79,13 @@ def make_app(redis_url: str, job_seconds: float) -> Celery:
     return app
 
 
+def queues() -> list[Queue]:
+    """Those of all roles, for programs that ask the application which there are."""
+    from kombu.entity import Queue
+
+    return [Queue(name) for name in QUEUES.values()]  # type: ignore[no-untyped-call]
+
+
 class Broker:
     """One process's way to the queue; connects when it is first needed."""
 
@@ -97,19 +107,22 @@ class Broker:
                         TASK,
                         args=(message.job_id,),
                         producer=producer,
+                        queue=QUEUES[message.role],
                         priority=STEPS[message.priority, message.is_again],
                         retry=False,
                     )
         except (OperationalError, OSError) as error:
             raise self._down(error) from error
 
-    def depth(self) -> int:
-        """Messages that wait for a worker."""
+    def depth(self, roles: Iterable[Role] = Role) -> int:
+        """Messages that wait for a worker of one of these roles."""
         from redis.exceptions import RedisError
 
         redis = self._connected_redis()
         try:
-            return sum(int(redis.llen(list_name(step))) for step in PRIORITY_STEPS)
+            return sum(
+                int(redis.llen(list_name(role, step))) for role in roles for step in PRIORITY_STEPS
+            )
         except (RedisError, OSError) as error:
             raise self._down(error) from error
 
@@ -148,9 +161,9 @@ class Broker:
         return BrokerDown(f"Redis does not answer ({line}); jobs are kept and are sent later")
 
 
-def list_name(step: int) -> str:
+def list_name(role: Role, step: int) -> str:
     """How kombu calls the Redis list of a priority step."""
-    return QUEUE if step == 0 else f"{QUEUE}\x06\x16{step}"
+    return QUEUES[role] if step == 0 else f"{QUEUES[role]}\x06\x16{step}"
 
 
 def _celery_url(redis_url: str) -> str:

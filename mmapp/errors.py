@@ -125,11 +125,25 @@ class DatabaseNotReady(MmappError):
 
 
 class StorageProblem(MmappError):
-    """A file can't be written or read: the disk is full, or a folder is gone."""
+    """A file can't be written or read: the disk is full, or the store of files does not answer."""
 
     code = "storage"
     exit_code = 1
     may_pass = True
+
+
+class StorageRefused(StorageProblem):
+    """The store of files is there and takes or gives none: wrong keys, or no such bucket."""
+
+    code = "storage_refused"
+    may_pass = False
+
+
+class DamagedFile(MmappError):
+    """A stored file holds other bytes than were stored."""
+
+    code = "damaged_file"
+    exit_code = 1
 
 
 class OutOfMemory(MmappError):

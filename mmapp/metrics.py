@@ -64,6 +64,25 @@ class _Collector(Collector):
             ["lane"],
             [([lane.priority], lane.oldest_s) for lane in lanes],
         )
+        roles = self.statistics.roles
+        yield _gauge(
+            "mmapp_role_queue_jobs",
+            "Jobs that wait, by the role of workers that they need next",
+            ["role"],
+            [([queue.role], queue.waiting) for queue in roles],
+        )
+        yield _gauge(
+            "mmapp_role_queue_oldest_seconds",
+            "How long ago the oldest job that waits was queued, by the role that it needs next",
+            ["role"],
+            [([queue.role], queue.oldest_s) for queue in roles],
+        )
+        yield _gauge(
+            "mmapp_role_served",
+            "Whether a worker has the role",
+            ["role"],
+            [([queue.role], queue.role in self.statistics.had) for queue in roles],
+        )
         yield _gauge(
             "mmapp_jobs",
             "Jobs that are stored, by status",

@@ -45,9 +45,9 @@ class Code:
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 
-def maker(task: TaskName, engine: Maker) -> Maker:
+def maker(task: TaskName, engine: Maker | None) -> Maker:
     """The engine, or code where the task asks no model."""
-    return Code() if task in WITHOUT_MODEL else engine
+    return Code() if engine is None or task in WITHOUT_MODEL else engine
 
 
 def run_key(

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,7 +28,7 @@ from typing import IO, Any
 from pydantic import SecretStr
 
 from mmapp.broker import Broker
-from mmapp.config import REPOSITORY, Settings
+from mmapp.config import ALL_ROLES, REPOSITORY, Settings
 from mmapp.db import HEAD, Database, migrate
 from mmapp.errors import BrokerDown, CheckpointProblem, NotPossible
 from mmapp.jobs import Jobs
@@ -73,9 +73,12 @@ class Stack:
         settings: Settings,
         *,
         workers: int | None = None,
+        roles: Sequence[str] = (ALL_ROLES,),
         on_event: Callable[[str], None] | None = None,
         announce: bool = False,
     ) -> None:
+        """`roles`: what its workers do, in turn; all of a job, unless somebody tries what comes of
+        it when roles are apart."""
         self.settings = settings.model_copy(
             update={
                 "data_dir": settings.data_dir.expanduser().resolve(),
@@ -83,6 +86,7 @@ class Stack:
             }
         )
         self._worker_count = settings.workers if workers is None else workers
+        self._roles = roles
         self._tell = on_event or (lambda event: log.info(event))
         self._announce = announce
         self._lock: IO[str] | None = None
@@ -156,7 +160,8 @@ class Stack:
         command = [sys.executable, "-m", "workers"]
         for number in range(1, self._worker_count + 1):
             name = "worker" if self._worker_count == 1 else f"worker {number}"
-            service = Service(name, command, log_path, environment)
+            roles = self._roles[(number - 1) % len(self._roles)]
+            service = Service(name, command, log_path, {**environment, "MMAPP_ROLES": roles})
             self._workers.append(service)
             self._supervisor.add(service)
 

@@ -233,6 +233,17 @@ class Priority(StrEnum):
     BATCH = "batch"
 
 
+class Role(StrEnum):
+    """What a worker does, and what a job needs next; in the order in which jobs need them."""
+
+    #: Words in pictures are recognised, and pages are drawn; what asks no model runs here.
+    INGEST = "ingest"
+    #: The vision encoder sees the pictures, and keeps what it made of them.
+    ENCODE = "encode"
+    #: The language model reads, scores and writes.
+    GENERATE = "generate"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a running job is, in the unit that a person counts in."""
@@ -333,9 +344,14 @@ class Job:
     label: str
     #: The task's parameters as JSON (`Params` as dict).
     params: Mapping[str, Any]
+    #: Tries; that it was handed over to another role counts as none.
     attempts: int
     progress: Progress
     created_at: datetime
+    #: What it needs next, or needed last.
+    role: Role = Role.GENERATE
+    #: All that it needs, in order.
+    roles: tuple[Role, ...] = (Role.GENERATE,)
     #: Who takes turns with the others.
     owner: str = "local"
     started_at: datetime | None = None
@@ -355,6 +371,8 @@ class Message(NamedTuple):
 
     job_id: str
     priority: Priority
+    #: What it needs next: each role has its own queue.
+    role: Role
     #: An attempt at it was lost, so it goes before others of its priority.
     is_again: bool = False
 
@@ -533,6 +551,14 @@ class Engine(Maker, Protocol):
         on_progress: OnTokens | None = None,
     ) -> list[list[float]]:
         """As `score` of each pair. A prompt that is given as its parts is read and forgotten."""
+        ...
+
+
+class Encoder(Maker, Protocol):
+    """The vision encoder of a checkpoint without the rest; `model.Encoder` is one."""
+
+    def encode(self, pictures: Sequence[Image]) -> None:
+        """Sees pictures, and keeps what an engine of the same checkpoint will need of them."""
         ...
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -210,25 +210,33 @@ def load_transformer(
     dtype: torch.dtype | None = None,
     device: torch.device | str | Sequence[torch.device] = "cpu",
     plan: Plan | None = None,
+    *,
+    beginnings: tuple[str, ...] = ("",),
 ) -> Transformer:
     """The model of the folder, ready to read; `dtype` None keeps each weight as it is stored.
 
     With several devices, `plan` says what goes where, and each tensor is read straight to there.
     What is quantized stays so. It refuses, before it reads, weights that do not fit the memory.
+    Only weights whose names, as ours, begin with one of `beginnings` are read; all others, which
+    must be there too, stay without memory (meta), and whoever computes with them gets an error.
     """
     folder = Path(folder)
     devices = [torch.device(device)] if isinstance(device, torch.device | str) else list(device)
     config, transformer, ours_of, headers, quantized = _inventory(folder)
     shapes = {ours: tensor.shape for ours, tensor in transformer.state_dict().items()}
+    ours_by_stored = {name: _ours(name, ours_of, quantized) for name in headers}
+    unread = {n for n, ours in ours_by_stored.items() if ours and not ours.startswith(beginnings)}
     if plan is None:
-        _require_memory(folder, Sizes.told(headers, quantized), dtype, devices[0])
+        read = {name: header for name, header in headers.items() if name not in unread}
+        _require_memory(folder, Sizes.told(read, quantized), dtype, devices[0])
     else:
         _require_places(folder, plan, devices, quantized)
         spread(transformer, plan)
     weights: dict[str, Tensor] = {}
     there: set[str] = set()
     extra: list[str] = []
-    for name, tensor in _stored_tensors(folder):
+    there |= {ours_by_stored[name] for name in unread}
+    for name, tensor in _stored_tensors(folder, unread):
         if config.text.is_dense and COMPUTED.fullmatch(name):
             continue
         if name in quantized:
@@ -250,11 +258,21 @@ def load_transformer(
     _refuse_names(folder, "is not a weight of this model", extra)
     with _layout_of(folder):
         quantized.install(transformer)
-    few_bits = {n: tensor for n, tensor in transformer.state_dict().items() if not tensor.is_meta}
-    transformer.load_state_dict({**weights, **few_bits}, strict=True, assign=True)
+    # What is quantized is installed already, and what was not to be read has no memory.
+    others = {
+        name: tensor
+        for name, tensor in transformer.state_dict().items()
+        if not (tensor.is_meta and name.startswith(beginnings))
+    }
+    transformer.load_state_dict({**others, **weights}, strict=True, assign=True)
     if plan is not None:
         connect(transformer)
     return transformer.eval()
+
+
+def _ours(name: str, ours_of: Mapping[str, str], quantized: QuantizedWeights) -> str:
+    """Our name of the weight that a stored tensor is, or belongs to; empty: it is none of ours."""
+    return quantized.ours_of(name) if name in quantized else ours_of.get(name, "")
 
 
 class Placed(NamedTuple):
@@ -453,7 +471,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     return {name: tensor for name, tensor in told.items() if name != "__metadata__"}
 
 
-def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def _stored_tensors(folder: Path, unread: Container[str]) -> Iterator[tuple[str, Tensor]]:
     seen: dict[str, str] = {}
     for path in _weight_files(folder):
         try:
@@ -464,6 +482,8 @@ def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
                             f"{folder}: tensor {name} is in {seen[name]} and in {path.name}"
                         )
                     seen[name] = path.name
+                    if name in unread:
+                        continue
                     yield name, file.get_tensor(name)
         except SafetensorError as error:
             raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error

@@ -33,9 +33,9 @@ from model.checkpoint import (
     weights_sha256,
 )
 from model.config import TextConfig
-from model.cross_image import CrossImageProcessor
 from model.decoding import Decoder, DecoderOf
-from model.features import FeatureStore
+from model.eyes import Eyes, image_hash, processor_of
+from model.features import FeatureFolder, FeatureStore
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
 from model.memory import device_of
@@ -162,14 +162,14 @@ class Engine:
         self.folder = folder
         self.prefixes = prefixes
         self.piece_tokens = piece_tokens
-        self.profile: Mapping[str, Any] = _read_profile(folder)
+        self.profile: Mapping[str, Any] = read_profile(folder)
         self._transformer = transformer.eval()
         self._text = transformer.config.text
         weight = next(transformer.parameters())
         self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
         self._decoder = DecoderOf(transformer)
-        self._features = FeatureStore(feature_bytes)
+        self.eyes = Eyes(transformer, weight.device, weight.dtype, FeatureStore(feature_bytes))
         self._context_length = context_length or self.trained_length
         _require_positions(self.name, self._text, self._context_length)
 
@@ -191,10 +191,13 @@ class Engine:
     @cached_property
     def image_processor(self) -> ImageProcessor | None:
         """None for a checkpoint that reads text only."""
-        config = self._transformer.config
-        if config.cross_vision is not None:
-            return CrossImageProcessor.of_folder(self.folder, config.cross_vision)
-        return ImageProcessor.from_folder(self.folder) if config.vision is not None else None
+        return processor_of(self.folder, self._transformer.config)
+
+    def share_features(self, folder: Path | str, disk_bytes: int = 0) -> None:
+        """From now on finds in a folder what other processes made of pictures, and keeps there what
+        it makes itself, under a budget of bytes; 0: keeps nothing. OSError: it can't be made."""
+        maker = self.eyes.maker(self.weights_sha256)
+        self.eyes.features.folder = FeatureFolder(folder, maker, disk_bytes)
 
     @property
     def name(self) -> str:
@@ -606,7 +609,7 @@ class Engine:
             yield from zip(starts, map(pixel_hash, prompt.tiles_N3SS), strict=True)
         else:
             for place, image in zip(places, _images(prompt, len(places)), strict=True):
-                yield place, _image_hash(image)
+                yield place, image_hash(image)
 
     @cached_property
     def _reader(self) -> str:
@@ -699,32 +702,13 @@ class Engine:
         """What the tokens of the piece see, if the model looks at images by cross-attention."""
         if self._transformer.config.cross_vision is None:
             return None
-        return self._transformer.view_of(piece.token_ids, self._image_features(piece.images), gaze)
+        return self._transformer.view_of(piece.token_ids, self.eyes.of_images(piece.images), gaze)
 
     def _embed(self, piece: Piece) -> Tensor:
         token_ids_BT = torch.tensor([piece.token_ids], device=self._device)
         tiles_N3SS = piece.tiles_N3SS
-        features_VD = None if tiles_N3SS is None else self._tile_features(tiles_N3SS)
+        features_VD = None if tiles_N3SS is None else self.eyes.of_tiles(tiles_N3SS)
         return self._transformer.place(token_ids_BT, features_VD)
-
-    def _tile_features(self, tiles_N3SS: Tensor) -> Tensor:
-        def encode(places: list[int]) -> Sequence[Tensor]:
-            some_N3SS = tiles_N3SS[places].to(self._device, self._dtype)
-            return self._transformer.encode(some_N3SS).chunk(len(places))
-
-        return torch.cat(self._features.of([*map(pixel_hash, tiles_N3SS)], encode))
-
-    def _image_features(self, images: Sequence[Tiles]) -> list[Tensor]:
-        """For cross-attention, which looks at whole images."""
-
-        def encode(places: list[int]) -> Sequence[Tensor]:
-            some = (images[place] for place in places)
-            return [
-                self._transformer.encode_image(Tiles(tiles_N3SS.to(self._device), grid))
-                for tiles_N3SS, grid in some
-            ]
-
-        return self._features.of([*map(_image_hash, images)], encode)
 
     def _layout(self, start: int, length: int) -> Layout:
         return Layout(positions_BT=torch.arange(start, start + length, device=self._device)[None])
@@ -811,10 +795,6 @@ def _images(prompt: Prompt, image_tokens: int) -> Iterator[Tiles]:
     return map(Tiles, torch.split(tiles_N3SS, counts), prompt.grids)
 
 
-def _image_hash(image: Tiles) -> bytes:
-    return str(image.grid).encode() + pixel_hash(image.tiles_N3SS)
-
-
 def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokenizer) -> None:
     config = transformer.config
     if tokenizer.vocab_size > config.text.embeddings:
@@ -832,7 +812,7 @@ def _require_agreement(folder: Path, transformer: Transformer, tokenizer: Tokeni
         )
 
 
-def _read_profile(folder: Path) -> Mapping[str, Any]:
+def read_profile(folder: Path) -> Mapping[str, Any]:
     """What was measured of this checkpoint after training (profile.json), if anything was."""
     path = folder / "profile.json"
     if not path.exists():

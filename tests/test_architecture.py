@@ -22,11 +22,12 @@ WORDS = PLAIN | {"mmapp.config"}
 FLOORS: dict[str, set[str]] = {
     "mmapp.types": set(),
     "mmapp.errors": set(),
-    "mmapp.config": set(),
+    # Settings name roles, and are nothing but nouns beside.
+    "mmapp.config": {"mmapp.types"},
     # How words match and photos are framed is the same in service as in training and measuring.
     "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
-    "mmapp.storage": PLAIN,
+    "mmapp.storage": WORDS,
     "mmapp.calibrations": PLAIN,
     "mmapp.records": PLAIN | {"mmapp.calibrations"},
     "mmapp.reviews": PLAIN,
@@ -86,6 +87,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rich": ("mmapp.cli", "mmapp.display"),
     "openpyxl": ("mmapp.batches",),
     "prometheus_client": ("mmapp.metrics",),
+    "obstore": ("mmapp.storage",),
 }
 
 

@@ -71,7 +71,7 @@ def test_a_service_refers_to_what_is_there_and_has_no_more_rights_than_it_needs(
 def test_no_secret_stands_in_an_environment() -> None:
     for service in PRODUCTION["services"].values():
         for name, value in service.get("environment", {}).items():
-            is_secret = re.search("PASSWORD|KEY|DATABASE_URL|REDIS_URL", name)
+            is_secret = re.search("PASSWORD|KEY|SECRET|DATABASE_URL|REDIS_URL", name)
             assert not is_secret or (
                 name.endswith("_FILE") and Path(value).name in service["secrets"]
             )
@@ -85,6 +85,39 @@ def test_settings_of_the_files_are_settings_of_ours() -> None:
         for service in file["services"].values():
             ours = {name for name in service.get("environment", {}) if name.startswith("MMAPP_")}
             assert {name.removesuffix("_FILE") for name in ours} <= known
+
+
+def test_a_store_of_files_is_named_by_the_environment_and_its_keys_by_files(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As compose fills it in: without a store, and with one."""
+    from mmapp.config import Settings
+
+    def settings(told: dict[str, str]) -> Settings:
+        for name, value in PRODUCTION["services"]["worker"]["environment"].items():
+            if not name.startswith("MMAPP_BLOBS_"):
+                continue
+            filled = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: told.get(m[1]) or m[2], value)
+            monkeypatch.setenv(name, filled.replace("/run/secrets", str(secrets)))
+        return Settings(_env_file=None)
+
+    without = settings({})
+    assert (without.blobs_url, without.blobs_key_id) == ("", "")
+    for name in ("blobs_key_id", "blobs_secret"):
+        assert (secrets / name).stat().st_mode & 0o200, "people write their keys there"
+        (secrets / name).write_text(f"our {name}\n")
+    store = settings({"MMAPP_BLOBS_URL": "s3://b/p", "MMAPP_BLOBS_ENDPOINT": "https://store"})
+    assert (store.blobs_url, store.blobs_endpoint) == ("s3://b/p", "https://store")
+    assert (store.blobs_region, store.blobs_key_id) == ("us-east-1", "our blobs_key_id")
+    assert store.blobs_secret.get_secret_value() == "our blobs_secret"
+
+
+def test_the_roles_apart_are_all_roles_and_share_the_files() -> None:
+    from mmapp.types import Role
+
+    apart = [one for one in PRODUCTION["services"].values() if one.get("profiles") == ["roles"]]
+    assert [one["command"][-2:] for one in apart] == [["--role", role] for role in Role]
+    assert all(one["volumes"] == PRODUCTION["services"]["worker"]["volumes"] for one in apart)
 
 
 def test_the_secrets_are_those_that_compose_wants(secrets: Path) -> None:

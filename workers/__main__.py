@@ -1,5 +1,6 @@
-"""`python -m workers`: one worker, with the settings of the environment. Refuses a database that is
-not migrated. Called by `mmapp worker` and by the stack of `mmapp up`.
+"""`python -m workers`: one worker, with the settings of the environment, its roles among them.
+
+Refuses a database that is not migrated. Called by `mmapp worker` and by the stack of `mmapp up`.
 """
 
 from __future__ import annotations

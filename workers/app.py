@@ -1,7 +1,8 @@
-"""The Celery side: one task that is given a job's id, one engine for each child process.
+"""The Celery side: one task that is given a job's id, one `Child` in each child process.
 
-Imported by the parent (which never imports torch) and by its spawned child, where `load_engine`
-runs once before the first job. Refuses to serve without an engine: the parent is told to stop.
+Imported by the parent (which never imports torch) and by its spawned child, where `start_child`
+runs once before the first job. Refuses to serve without what the roles need: the parent is told to
+stop.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from celery.signals import (  # type: ignore[import-untyped]
 )
 
 from mmapp import logs
-from mmapp.broker import TASK, make_app
+from mmapp.broker import QUEUES, TASK, make_app
 from mmapp.config import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logs.get_logger(__name__)
 
-#: The engine and what belongs to it; there in child processes only.
+#: What does the work; there in child processes only.
 _child: Child | None = None
 
 
@@ -46,7 +47,9 @@ def arguments(settings: Settings) -> list[str]:
         quiet.append("--without-heartbeat")
     # Several on one host are told apart by it.
     name = f"worker-{os.getpid()}@%h"
-    return ["worker", "--hostname", name, "--loglevel", settings.log_level, *quiet]
+    queues = ",".join(QUEUES[role] for role in settings.worker_roles)
+    told = ["--hostname", name, "--queues", queues, "--loglevel", settings.log_level]
+    return ["worker", *told, *quiet]
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
@@ -55,7 +58,7 @@ def configure_logs(**_: Any) -> None:
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
-def load_engine(**_: Any) -> None:
+def start_child(**_: Any) -> None:
     """Runs in the child, before it says that it is up."""
     global _child
     from workers.child import Child
@@ -63,7 +66,7 @@ def load_engine(**_: Any) -> None:
     try:
         _child = Child.start(load_settings())
     except Exception:
-        log.exception("the engine could not be loaded")
+        log.exception("the worker could not start")
         # Another child would fail alike: stop the parent, and let who started it try again.
         os.kill(os.getppid(), signal.SIGTERM)
         raise
@@ -73,5 +76,5 @@ def load_engine(**_: Any) -> None:
 def run_job(job_id: str) -> None:
     """Runs the job whose turn it is: the message says that one waits."""
     if _child is None:
-        raise RuntimeError("this process has no engine")
+        raise RuntimeError("this process has not started as a worker")
     _child.run(job_id)

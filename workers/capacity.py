@@ -6,7 +6,7 @@ held against what is free then; where that is less than at the start, the contex
 this job, and where not even the smallest part fits, the attempt ends with `OutOfMemory`, which
 another worker, or a later moment, may not meet. A model at a server has its memory elsewhere.
 
-Called by `workers.child`.
+Called by `workers.models`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The second question about a document, from whatever task, job, worker of this machine or life of a
 worker, goes on from the first reading of it. The folder stands in the data folder, so that whoever
-removes that removes all readings. Called by `workers.child` and `workers.evaluation` when the
+removes that removes all readings. Called by `workers.models` and `workers.evaluation` when the
 engine is loaded; refuses nothing: what cannot be kept on disk is kept in memory, and the log says
 so.
 """

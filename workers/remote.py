@@ -8,7 +8,7 @@ it, else bytes are, of which there are never fewer than tokens.
 
 A request that is refused for now (429, 5xx), broken off or met with silence is tried again, after
 twice the wait each time or as long as the server asks for. Everything else that the server cannot
-do is a `RemoteError` that says what to change. Called by `workers.child`, in place of `model.load`.
+do is a `RemoteError` that says what to change. Called by `workers.models`, not `model.load`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
     python -m benchmarks.faults --database sqlite               300 jobs, about five minutes
     python -m benchmarks.faults --database postgresql           the same on PostgreSQL
+    python -m benchmarks.faults --roles                         with roles apart
     python -m benchmarks.faults --jobs 20 --seconds 20 --quick  short leases, for a first look
     python -m benchmarks.faults --json --out faults.json        figures for programs
 
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = Plan(
         jobs=arguments.jobs,
         workers=arguments.workers,
+        roles_apart=arguments.roles,
         database=arguments.database,
         seed=arguments.seed,
         seconds=arguments.seconds,
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--jobs", type=int, default=Plan.jobs, help="jobs to submit (default %(default)s)")
     add("--workers", type=int, default=Plan.workers, help="workers (default %(default)s)")
+    add("--roles", action="store_true", help="a role for each worker: ingest, encode, generate")
     add("--seconds", type=float, default=Plan.seconds, help="of faults (default %(default)s)")
     add("--database", choices=("sqlite", "postgresql"), default="sqlite", help="which database")
     add("--seed", type=int, default=0, help="of documents and faults; times differ all the same")
@@ -242,7 +245,8 @@ def late(figures: dict[str, Any]) -> list[str]:
 def table(figures: dict[str, Any]) -> str:
     plan = figures["plan"]
     lines = [
-        f"{plan['workers']} workers with {plan['checkpoint']}, {plan['database']},"
+        f"{plan['workers']} workers{' of one role each' * plan['roles_apart']} with"
+        f" {plan['checkpoint']}, {plan['database']},"
         f" lease {plan['lease_s']:g} s, sweep {plan['sweep_s']:g} s, seed {plan['seed']}:"
         f" {figures['seconds']} s",
     ]

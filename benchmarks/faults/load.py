@@ -17,6 +17,7 @@ from PIL import Image
 from benchmarks.faults.scene import Scene
 from mmapp.errors import DatabaseNotReady
 from mmapp.jobs import BatchRow
+from mmapp.storage import Folder
 from mmapp.types import Listing, Params, Priority, SummarizeParams, TaskName
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ class Load:
         jobs = self._scene.jobs
         with jobs._database.snapshot() as repository:
             picture = repository.documents.page_image(photo, 1)
-        return jobs._blobs.path(picture or photo)
+        return Folder(jobs.settings.data_dir / "blobs").path(picture or photo)
 
 
 def noise_png(chance: random.Random, side: int = 32) -> bytes:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmapp.config import REPOSITORY, Settings
+from mmapp.config import ALL_ROLES, REPOSITORY, Settings
 from mmapp.db.workers import WorkerInfo
 from mmapp.errors import DatabaseNotReady
 from mmapp.jobs import Jobs
 from mmapp.stack import Stack
+from mmapp.types import Role
 from tests.servers import PostgresServer, RedisServer, fresh_postgresql, postgresql_server
 
 
@@ -26,6 +27,8 @@ class Plan:
 
     jobs: int = 300
     workers: int = 3
+    #: Each worker does a part of each job: the first ingests, the second encodes, …
+    roles_apart: bool = False
     database: str = "sqlite"
     seed: int = 0
     #: Faults stop after so many seconds.
@@ -88,7 +91,8 @@ def set_up(plan: Plan) -> Iterator[Scene]:
             stall_seconds=plan.stall_s,
             _env_file=None,  # type: ignore[call-arg]
         )
-        stack = exits.enter_context(Stack(settings, workers=plan.workers))
+        roles = tuple(Role) if plan.roles_apart else (ALL_ROLES,)
+        stack = exits.enter_context(Stack(settings, workers=plan.workers, roles=roles))
         jobs = exits.enter_context(Jobs.open(stack.settings))
         stack.wait_ready(300)
         yield Scene(plan, stack, jobs, redis, server)

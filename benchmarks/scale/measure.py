@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from benchmarks.scale import fill
 from benchmarks.scale.gauge import Cost, Gauge
 from benchmarks.scale.taking import Takers
-from mmapp.broker import PRIORITY_STEPS, QUEUE, list_name, make_app
+from mmapp.broker import PRIORITY_STEPS, QUEUES, list_name, make_app
 from mmapp.config import REPOSITORY, Settings
 from mmapp.db import migrate
 from mmapp.db.attempts import NewResult
@@ -31,7 +31,16 @@ from mmapp.db.tables import documents, jobs, pages, results
 from mmapp.ids import new_id
 from mmapp.jobs import Attempt, Jobs
 from mmapp.records import headline, words
-from mmapp.types import AskParams, Document, Message, Priority, Progress, SummarizeParams, TaskName
+from mmapp.types import (
+    AskParams,
+    Document,
+    Message,
+    Priority,
+    Progress,
+    Role,
+    SummarizeParams,
+    TaskName,
+)
 from model.progress import Progress as Shown
 from tests.jobs.scenes import engine
 from tests.servers import PostgresServer, RedisServer, fresh_postgresql, postgresql_server
@@ -200,7 +209,7 @@ def _wait_in_line(bench: Bench, scope: Scope, like: str, waiting: int) -> None:
     with bench.gauge.engine.begin() as connection:
         fill.add_waiting(connection, like, waiting, scope.owners)
     fill.settle(bench.settings.sqlalchemy_url)
-    lowest = list_name(PRIORITY_STEPS[-1])
+    lowest = list_name(Role.GENERATE, PRIORITY_STEPS[-1])
     bench.redis.delete(lowest)
     bench.redis.rpush(lowest, *["message"] * (waiting + scope.workers))
 
@@ -293,14 +302,15 @@ def _row_bytes(connection: Connection, table: Table) -> float:
 def _broker(bench: Bench, count: int) -> dict[str, float]:
     """Messages as this code sends them, received and acknowledged as Celery does."""
     bench.redis.flushall()
-    messages = [Message(new_id(), Priority.BATCH, False) for _ in range(count)]
+    messages = [Message(new_id(), Priority.BATCH, Role.GENERATE) for _ in range(count)]
     before, memory = _redis_cpu_s(bench.redis), bench.redis.info("memory")["used_memory"]
     began = time.perf_counter()
     bench.jobs._broker.send(messages)
     sent = time.perf_counter()
     held = bench.redis.info("memory")["used_memory"] - memory
     app = make_app(bench.settings.redis_url, 60)
-    with app.connection_for_read() as connection, connection.SimpleQueue(QUEUE) as queue:
+    name = QUEUES[Role.GENERATE]
+    with app.connection_for_read() as connection, connection.SimpleQueue(name) as queue:
         for _ in messages:
             queue.get(timeout=10).ack()
     received = time.perf_counter()

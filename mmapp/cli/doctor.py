@@ -1,6 +1,7 @@
 """`mmapp doctor`: does this machine have what mmapp needs, and if not, what to do about it.
 
-Each check looks at one thing and changes nothing, except that the data folder is made.
+Each check looks at one thing and changes nothing, except that the data folder is made, and a small
+file written to a store of files and removed again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +25,13 @@ from urllib.parse import urlsplit
 import typer
 
 from mmapp.cli.outputs import write_json
-from mmapp.cli.session import has_workers, read_settings
+from mmapp.cli.session import needed_roles, read_settings, ready_workers
 from mmapp.errors import MmappError
+from mmapp.types import Role
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
+    from mmapp.jobs import Statistics, WorkerInfo
 
 #: Less free space than this is worth a word: files, page pictures and the database grow.
 LOW_SPACE = 2_000_000_000
@@ -80,6 +83,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     looks: dict[str, Callable[[Settings], tuple[str, str]]] = {
         "Python": _python,
         "data folder": _data_folder,
+        "files": _files,
         "database": _database,
         "Redis": _redis,
         "document reader": _reader,
@@ -117,6 +121,22 @@ def _data_folder(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(folder).free
     remedy = "Free some space, or set MMAPP_DATA_DIR to a larger disk" if free < LOW_SPACE else ""
     return f"{folder}, {free / 1e9:.1f} GB free", remedy
+
+
+def _files(settings: Settings) -> tuple[str, str]:
+    """A small file is written, read and removed, unless files are kept in the data folder."""
+    from mmapp.jobs import Jobs
+
+    if not settings.blobs_url:
+        return "in the data folder", ""
+    with Jobs(settings) as jobs:
+        began = time.monotonic()
+        try:
+            jobs.check_blobs()
+        except MmappError as error:
+            return str(error), "Start the store, or correct what begins with MMAPP_BLOBS_"
+    seconds = time.monotonic() - began
+    return f"one written to, read from and removed from {settings.blobs_url} in {seconds:.2f} s", ""
 
 
 def _database(settings: Settings) -> tuple[str, str]:
@@ -275,9 +295,8 @@ def _workers(settings: Settings) -> tuple[str, str]:
         return "none; started when needed", ""
     with Jobs.open(settings) as jobs:
         infos = jobs.workers()
-        if has_workers(jobs):
-            ready = [worker for worker in infos if worker.ready]
-            return "; ".join(f"{one.name}: {one.checkpoint} on {one.device}" for one in ready), ""
+        if ready := ready_workers(jobs):
+            return _team(ready, jobs.statistics(), needed_roles(settings))
     errors = [worker.error for worker in infos if worker.error]
     if errors:
         log_path = settings.data_dir / "logs" / "worker.log"
@@ -288,6 +307,35 @@ def _workers(settings: Settings) -> tuple[str, str]:
     if settings.redis_url:
         return "none is ready: jobs wait", "Start one where MMAPP_REDIS_URL is set: `mmapp worker`"
     return "none; started when needed", ""
+
+
+def _team(
+    ready: Sequence[WorkerInfo], statistics: Statistics, needed: set[Role]
+) -> tuple[str, str]:
+    """The workers that are ready, and whether together they can do whatever comes."""
+    told = "; ".join(_worker(one) for one in ready)
+    missing = sorted(needed - statistics.had)
+    if missing:
+        waiting = sum(queue.waiting for queue in statistics.unserved)
+        found = f"{told}; none has the role {', '.join(missing)}, for which {waiting:,} jobs wait"
+        return found, f"Start one: `mmapp worker --role {' --role '.join(missing)}`"
+    encoders = [one for one in ready if Role.ENCODE in one.roles and Role.GENERATE not in one.roles]
+    engines = [one for one in ready if Role.GENERATE in one.roles and Role.ENCODE not in one.roles]
+    if not (encoders and engines):
+        return told, ""
+    if {one.weights_sha256 for one in encoders} - {one.weights_sha256 for one in engines}:
+        found = f"{told}; what encodes and what generates have other weights"
+        return found, "Give both the same MMAPP_CHECKPOINT: else pictures are encoded twice"
+    if {one.dtype for one in encoders} - {one.dtype for one in engines}:
+        found = f"{told}; what encodes and what generates compute with other numbers"
+        return found, "Give both the same MMAPP_DTYPE: else pictures are encoded twice"
+    return told, ""
+
+
+def _worker(one: WorkerInfo) -> str:
+    doing = f"{one.checkpoint} on {one.device}" if one.checkpoint else one.device
+    is_whole = one.roles == tuple(Role)
+    return f"{one.name}: {doing}" if is_whole else f"{one.name}: {doing} ({', '.join(one.roles)})"
 
 
 def _show(found: list[Check]) -> None:

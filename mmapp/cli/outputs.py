@@ -60,6 +60,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "owner": job.owner,
         "attempts": job.attempts,
+        "role": job.role,
+        "roles": list(job.roles),
         "progress": asdict(job.progress),
         "params": dict(job.params),
         "created_at": job.created_at,

@@ -11,6 +11,7 @@ import typer
 
 from mmapp.cli import failures
 from mmapp.cli.session import READY_S, Desk, open_desk, open_jobs, read_settings, tell_event
+from mmapp.types import Role
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
@@ -101,10 +102,22 @@ def web() -> int:
     return 0
 
 
-def worker() -> int:
+def worker(
+    role: Annotated[
+        list[Role] | None,
+        typer.Option(
+            help="What it does of each job; again for another; all unless MMAPP_ROLES says less"
+        ),
+    ] = None,
+) -> int:
     """Run one worker, with the queue of MMAPP_REDIS_URL or of `mmapp up`."""
     settings = _settings_of_role()
-    environment = {**os.environ, "MMAPP_DATA_DIR": str(settings.data_dir)}
+    roles = ",".join(role) if role else settings.roles
+    environment = {
+        **os.environ,
+        "MMAPP_DATA_DIR": str(settings.data_dir),
+        "MMAPP_ROLES": roles,
+    }
     if settings.redis_url:
         environment["MMAPP_REDIS_URL"] = settings.redis_url
     sys.stderr.flush()

@@ -20,14 +20,11 @@ from mmapp.errors import BadInput, FileTooLarge, MmappError
 
 if TYPE_CHECKING:
     from mmapp.config import Settings
-    from mmapp.jobs import Jobs
-    from mmapp.types import Document, Job
+    from mmapp.jobs import Jobs, WorkerInfo
+    from mmapp.types import Document, Job, Role
 
 #: Seconds that a checkpoint may take to load; Llama 4 from a slow disk takes minutes.
 READY_S = 1800.0
-
-#: A worker that was silent for longer is not counted on.
-RECENT = timedelta(seconds=30)
 
 T = TypeVar("T")
 
@@ -154,11 +151,31 @@ def open_desk() -> Iterator[Desk]:
 
 
 def has_workers(jobs: Jobs) -> bool:
-    """Whether a worker said lately that it is ready."""
+    """Whether workers said lately that they are ready, for every role that a job may need some."""
+    had = {role for worker in ready_workers(jobs) for role in worker.roles}
+    return needed_roles(jobs.settings) <= had
+
+
+def ready_workers(jobs: Jobs) -> list[WorkerInfo]:
+    """The workers that said lately that they are ready."""
+    from mmapp.jobs.statistics import SILENT_S
+
     now = datetime.now(UTC)
-    return any(
-        worker.ready and now - _aware(worker.last_seen) < RECENT for worker in jobs.workers()
-    )
+    since = now - timedelta(seconds=SILENT_S)
+    return [one for one in jobs.workers() if one.ready and _aware(one.last_seen) > since]
+
+
+def needed_roles(settings: Settings) -> set[Role]:
+    """What jobs may need with these settings; no encoder apart if the checkpoint has none."""
+    from mmapp.checkpoints import answering
+    from mmapp.types import Role
+
+    with contextlib.suppress(MmappError):
+        if answering(
+            settings.checkpoint, settings.data_dir, settings.engine_url, settings.engine_model
+        ).has_encoder:
+            return {*Role}
+    return {Role.INGEST, Role.GENERATE}
 
 
 def _aware(moment: datetime) -> datetime:

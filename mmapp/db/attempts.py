@@ -6,16 +6,16 @@ it expects, and its return value tells whether it found it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import JSON, ColumnElement, and_, case, insert, literal, or_, select, update
 
 from mmapp.db.following import promote_follower
 from mmapp.db.tables import jobs, results
 from mmapp.db.transaction import Transaction, columns
-from mmapp.types import Progress, Status, TaskName
+from mmapp.types import Progress, Role, Status, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,27 @@ class StoredAttempts:
     def __init__(self, sql: Transaction) -> None:
         self._sql = sql
 
-    def take(self, job_id: str, worker: str, lease_s: float, max_attempts: int) -> int | None:
-        """Grants a lease and returns the attempt's number; None when there is nothing to take."""
+    def take(
+        self,
+        job_id: str,
+        worker: str,
+        lease_s: float,
+        max_attempts: int,
+        roles: Collection[Role] = tuple(Role),
+    ) -> int | None:
+        """Grants a lease and returns the attempt's number; None when there is nothing to take for
+        a worker of these roles."""
+        is_queued = jobs.c.status == Status.QUEUED
         taken = self._sql.execute(
             update(jobs)
             .where(
                 jobs.c.id == job_id,
                 jobs.c.follows.is_(None),
+                jobs.c.role.in_(roles),
                 jobs.c.cancel_requested.is_(False),
                 jobs.c.attempt - jobs.c.series_start < max_attempts,
                 or_(
-                    jobs.c.status == Status.QUEUED,
+                    is_queued,
                     and_(jobs.c.status == Status.RUNNING, jobs.c.lease_until < self._sql.moment()),
                 ),
             )
@@ -73,7 +83,8 @@ class StoredAttempts:
                 worker=worker,
                 lease_until=self._sql.moment(lease_s),
                 started_at=self._sql.moment(),
-                progress={},
+                # What an earlier role told stays, and what a lost attempt told does not.
+                progress=case((is_queued, jobs.c.progress), else_=literal({}, JSON)),
             )
             .returning(jobs.c.attempt)
         )
@@ -155,22 +166,49 @@ class StoredAttempts:
 
         One that somebody has cancelled meanwhile ends. `forgiven`: the attempt does not count.
         """
-        is_cancelled = jobs.c.cancel_requested
-        values: dict[str, Any] = {
-            "status": case((is_cancelled, Status.CANCELLED), else_=Status.QUEUED),
-            "finished_at": case((is_cancelled, self._sql.moment()), else_=jobs.c.finished_at),
-            "worker": None,
-            "lease_until": None,
-            "sent_at": None,
-            "not_before": self._sql.moment(after_s),
-            "progress": {},
-        }
+        values: dict[str, Any] = {"not_before": self._sql.moment(after_s), "progress": {}}
         if forgiven:
             values["series_start"] = jobs.c.series_start + 1
+        return self._queue(job_id, attempt, values)
+
+    def hand_over(self, job_id: str, attempt: int, role: Role, carried: Mapping[str, Any]) -> bool:
+        """Queues a running job for the next role that it needs, to be sent now, with what this one
+        leaves to it; False: not ours any more.
+
+        One that somebody has cancelled meanwhile ends. The attempt does not count as a try.
+        """
+        return self._queue(
+            job_id,
+            attempt,
+            {
+                "role": role,
+                "carried": carried,
+                "handed_over": jobs.c.handed_over + 1,
+                "series_start": jobs.c.series_start + 1,
+                "not_before": None,
+            },
+        )
+
+    def carried(self, job_id: str) -> Mapping[str, Any] | None:
+        """What earlier roles left of this job."""
+        query = select(jobs.c.carried).where(jobs.c.id == job_id)
+        found: Mapping[str, Any] | None = self._sql.execute(query).scalar()
+        return found
+
+    def _queue(self, job_id: str, attempt: int, values: Mapping[str, Any]) -> bool:
+        """Nobody's attempt any more; ended if somebody has cancelled it."""
+        is_cancelled = jobs.c.cancel_requested
         back = self._sql.execute(
             update(jobs)
             .where(*_fence(job_id, attempt))
-            .values(values)
+            .values(
+                status=case((is_cancelled, Status.CANCELLED), else_=Status.QUEUED),
+                finished_at=case((is_cancelled, self._sql.moment()), else_=jobs.c.finished_at),
+                worker=None,
+                lease_until=None,
+                sent_at=None,
+                **values,
+            )
             .returning(jobs.c.cancel_requested)
         )
         ended: bool | None = back.scalar()

@@ -92,6 +92,18 @@ class StoredDocuments:
         )
         return int(self._sql.execute(query).scalar_one())
 
+    def has_undrawn(self, sha256: str, *, all_pages: bool) -> bool:
+        """Whether a page without words, or any page, has no picture yet."""
+        query = select(pages.c.number).where(
+            pages.c.document_sha256 == sha256,
+            pages.c.error == "",
+            pages.c.image_sha256.is_(None),
+        )
+        if not all_pages:
+            is_read = pages.c.recognition.is_not_distinct_from(Recognition.DONE)
+            query = query.where(pages.c.characters == 0, ~is_read)
+        return self._sql.execute(query.limit(1)).first() is not None
+
     def set_words(self, sha256: str, page: Page) -> None:
         """What is on a page after its pictures were read."""
         values = _page_values(sha256, page, ())

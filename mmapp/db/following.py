@@ -22,7 +22,8 @@ shown = select(
     shown_status.label("shown_status"),
     _leader.c.progress.label("leader_progress"),
     _leader.c.started_at.label("leader_started_at"),
-    _leader.c.attempt.label("leader_attempt"),
+    (_leader.c.attempt - _leader.c.handed_over).label("leader_tries"),
+    _leader.c.role.label("leader_role"),
 ).select_from(jobs.outerjoin(_leader, jobs.c.follows == _leader.c.id))
 
 

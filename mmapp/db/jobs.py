@@ -16,7 +16,7 @@ from mmapp.db.estimates import estimate_columns, estimate_of
 from mmapp.db.following import promote_follower, same_work, shown, shown_status
 from mmapp.db.tables import jobs, results
 from mmapp.db.transaction import CHUNK, Transaction, columns
-from mmapp.types import Estimate, Job, Priority, Progress, Status, TaskName
+from mmapp.types import Estimate, Job, Priority, Progress, Role, Status, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class NewJob:
     params: Mapping[str, Any]
     run_key: str | None
     owner: str
+    #: All that it needs, in order.
+    roles: tuple[Role, ...]
     batch_id: str | None = None
     batch_row: int | None = None
     estimate: Estimate | None = None
@@ -66,7 +68,7 @@ class StoredJobs:
         now = self._sql.moment()
         self._sql.execute(
             insert(jobs).values(
-                **{**columns(new), "estimate": estimate_columns(new.estimate)},
+                **columns(new) | _course(new.roles) | {"estimate": estimate_columns(new.estimate)},
                 label_folded=new.label.casefold(),
                 status=status,
                 attempt=0,
@@ -87,7 +89,11 @@ class StoredJobs:
         return not (result_of or follows)
 
     def replace(
-        self, job_id: str, run_key: str | None, estimate: Estimate | None = None
+        self,
+        job_id: str,
+        run_key: str | None,
+        roles: tuple[Role, ...],
+        estimate: Estimate | None = None,
     ) -> bool | None:
         """Puts a failed or cancelled job back, as if submitted now; None when it is neither.
 
@@ -103,6 +109,8 @@ class StoredJobs:
             .where(jobs.c.id == job_id, jobs.c.status.in_([Status.FAILED, Status.CANCELLED]))
             .values(
                 status=Status.SUCCEEDED if result_of else Status.QUEUED,
+                **_course(roles),
+                carried=None,
                 run_key=run_key,
                 series_start=jobs.c.attempt,
                 worker=None,
@@ -181,6 +189,11 @@ class StoredJobs:
         return bool(self._sql.execute(query).scalar())
 
 
+def _course(roles: tuple[Role, ...]) -> dict[str, Any]:
+    """The columns of the roles that a job needs, before the first."""
+    return {"role": roles[0], "roles": ",".join(roles)}
+
+
 def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:
     for word in filters.words:
         query = query.where(_mentions(word))
@@ -220,9 +233,11 @@ def _job(row: Row[Any]) -> Job:
         owner=row.owner,
         label=row.label,
         params=row.params,
-        attempts=row.leader_attempt if follows else row.attempt,
+        attempts=row.leader_tries if follows else row.attempt - row.handed_over,
         progress=Progress(**(row.leader_progress if follows else row.progress)),
         created_at=row.created_at,
+        role=row.leader_role if follows else row.role,
+        roles=tuple(Role(name) for name in row.roles.split(",")),
         started_at=row.leader_started_at if follows else row.started_at,
         finished_at=row.finished_at,
         error=row.error,

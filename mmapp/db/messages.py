@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from mmapp.db.tables import jobs
 from mmapp.db.transaction import CHUNK, Transaction
-from mmapp.types import Message, Priority, Status
+from mmapp.types import Message, Priority, Role, Status
 
 
 class StoredMessages:
@@ -22,18 +22,24 @@ class StoredMessages:
         query = select(jobs.c.id).where(_waiting(), self._is_due()).limit(1)
         return self._sql.execute(query).first() is not None
 
-    def count_sent(self, age_s: float) -> int:
-        """Queued jobs whose id the broker should hold since `age_s` or longer."""
-        query = select(func.count()).where(_waiting(), jobs.c.sent_at <= self._sql.moment(-age_s))
-        return int(self._sql.execute(query).scalar_one())
+    def count_sent(self, age_s: float) -> dict[Role, int]:
+        """Queued jobs whose id the broker should hold since `age_s` or longer, by what they need;
+        roles that none needs are left out."""
+        query = (
+            select(jobs.c.role, func.count())
+            .where(_waiting(), jobs.c.sent_at <= self._sql.moment(-age_s))
+            .group_by(jobs.c.role)
+        )
+        return {role: int(count) for role, count in self._sql.execute(query)}
 
     def take_unsent(self, limit: int) -> list[Message]:
         """Takes over the sending of queued jobs that were never sent."""
         return self._mark_sent(self._is_due(), limit)
 
-    def take_lost(self, age_s: float, limit: int) -> list[Message]:
-        """Takes over the sending of those that were sent longest ago."""
-        return self._mark_sent(jobs.c.sent_at <= self._sql.moment(-age_s), limit)
+    def take_lost(self, role: Role, age_s: float, limit: int) -> list[Message]:
+        """Takes over the sending of those that need this role and were sent `age_s` ago."""
+        is_old = jobs.c.sent_at <= self._sql.moment(-age_s)
+        return self._mark_sent(and_(jobs.c.role == role, is_old), limit)
 
     def _is_due(self) -> ColumnElement[bool]:
         """Never sent, and not set aside for a while."""
@@ -53,7 +59,9 @@ class StoredMessages:
             update(jobs)
             .where(jobs.c.id.in_(chosen), _waiting(), condition)
             .values(sent_at=self._sql.moment())
-            .returning(jobs.c.id, jobs.c.priority, jobs.c.attempt > jobs.c.series_start)
+            .returning(
+                jobs.c.id, jobs.c.priority, jobs.c.role, jobs.c.attempt > jobs.c.series_start
+            )
         )
         return sorted(Message(*row) for row in marked)
 

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, cast, extract, func, select
 
 from mmapp.db.tables import documents, jobs, results
 from mmapp.db.transaction import Transaction
-from mmapp.types import Priority, Status
+from mmapp.types import Priority, Role, Status
 
 HOUR_S = 3600
 
@@ -26,6 +26,16 @@ class Lane:
     priority: Priority
     waiting: int
     #: How long the job that waits longest has waited; 0: none waits.
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoleQueue:
+    """What waits for workers of one role."""
+
+    role: Role
+    waiting: int
+    #: How long ago the job that was queued first was queued; 0: none waits.
     oldest_s: float
 
 
@@ -67,6 +77,20 @@ class StoredStatistics:
             _, waiting, since = found.get(priority, (priority, 0, now))
             lanes.append(Lane(priority, waiting, max(0.0, (now - since).total_seconds())))
         return lanes
+
+    def roles(self) -> list[RoleQueue]:
+        """Every role, also one for which no job waits."""
+        query = (
+            select(jobs.c.role, func.count(), func.min(jobs.c.queued_at))
+            .where(jobs.c.status == Status.QUEUED, jobs.c.follows.is_(None))
+            .group_by(jobs.c.role)
+        )
+        now, found = self._sql.now(), {row[0]: row for row in self._sql.execute(query)}
+        queues = []
+        for role in Role:
+            _, waiting, since = found.get(role, (role, 0, now))
+            queues.append(RoleQueue(role, waiting, max(0.0, (now - since).total_seconds())))
+        return queues
 
     def statuses(self) -> dict[Status, int]:
         query = select(jobs.c.status, func.count()).group_by(jobs.c.status)

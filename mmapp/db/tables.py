@@ -34,7 +34,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from mmapp.types import Label, MediaType, Priority, Recognition, Status, TaskName
+from mmapp.types import Label, MediaType, Priority, Recognition, Role, Status, TaskName
 
 #: Every constraint has a name, because SQLite's batch migrations can only drop what is named.
 NAMING_CONVENTION = {
@@ -146,6 +146,14 @@ jobs = Table(
     Column("task", _enum(TaskName, "task"), nullable=False),
     Column("status", _enum(Status, "status"), nullable=False),
     Column("priority", _enum(Priority, "priority"), nullable=False),
+    #: What it needs next: only workers of this role take it.
+    Column("role", _enum(Role, "role"), nullable=False, server_default=Role.INGEST),
+    #: All roles that it needs, in order, with commas between.
+    Column("roles", Text, nullable=False, server_default="ingest,generate"),
+    #: What earlier roles leave to later ones (`jobs.handing`); None: nothing yet.
+    Column("carried", JSON(none_as_null=True)),
+    #: How often it was handed over to its next role: attempts that count as no try.
+    Column("handed_over", Integer, nullable=False, server_default="0"),
     #: Who takes turns with the others.
     Column("owner", Text, nullable=False, server_default="local"),
     Column("label", Text, nullable=False),
@@ -186,6 +194,7 @@ jobs = Table(
     CheckConstraint("follows IS NULL OR status = 'queued'", name="follower_is_queued"),
     Index("ix_jobs_status_priority", "status", "priority", "id"),
     Index("ix_jobs_line", "status", "priority", "owner", "queued_at", "id"),
+    Index("ix_jobs_line_of_role", "status", "role", "priority", "owner", "queued_at", "id"),
     Index("ix_jobs_sent", "status", "sent_at"),
     Index("ix_jobs_turn", "owner", "priority", "started_at"),
     Index("ix_jobs_run_key", "run_key"),
@@ -256,6 +265,8 @@ workers = Table(
     #: When the process began, in the machine's own count: tells it from a later one with its pid.
     Column("pid_began", Text, nullable=False),
     Column("parent_pid", Integer, nullable=False),
+    #: What it does, with commas between.
+    Column("roles", Text, nullable=False, server_default=",".join(Role)),
     Column("checkpoint", Text, nullable=False),
     Column("weights_sha256", String(64), nullable=False),
     Column("device", Text, nullable=False),

@@ -1,24 +1,34 @@
 """Turns: whose job is next, and how many wait. Called by `Repository`.
 
 Jobs of persons go before those of batches. Within each of the two lanes the owners take turns, and
-each owner's jobs keep the order in which they were queued: a job whose worker was lost has its old
-place. So nobody waits for another's ten thousand rows.
+each owner's jobs keep the order in which they were queued: a job whose worker was lost, or that was
+handed over to its next role, has its old place. So nobody waits for another's ten thousand rows.
+Workers that do not have all roles have a queue in each lane for each of theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import CTE, ColumnElement, and_, func, or_, select
 
 from mmapp.db.estimates import estimate_of
 from mmapp.db.tables import jobs
 from mmapp.db.transaction import Transaction
-from mmapp.types import Estimate, Priority, Progress, Status, TaskName
+from mmapp.types import Estimate, Priority, Progress, Role, Status, TaskName
 
 #: The lanes, in the order in which they are served.
 LANES = (Priority.INTERACTIVE, Priority.BATCH)
+
+
+class Queue(NamedTuple):
+    """Jobs that wait in one lane."""
+
+    lane: Priority
+    #: What they need next; None: whatever it is.
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +62,15 @@ class StoredTurns:
     def __init__(self, sql: Transaction) -> None:
         self._sql = sql
 
-    def next(self) -> str | None:
-        """The job to take now; None when none waits. On PostgreSQL its row is locked."""
+    def next(self, roles: Collection[Role]) -> str | None:
+        """The job to take now for a worker of these roles; None when none waits. On PostgreSQL its
+        row is locked."""
         for lane in LANES:
-            for owner in self.owners(lane):
-                job_id = self._first(lane, owner)
-                if job_id is not None:
-                    return job_id
+            for queue in _queues(lane, roles):
+                for owner in self._owners(queue):
+                    job_id = self._first(queue, owner)
+                    if job_id is not None:
+                        return job_id
         return None
 
     def waiting(self, owner: str | None, most: int) -> int:
@@ -78,7 +90,8 @@ class StoredTurns:
         query = (
             select(jobs.c.id, jobs.c.task, jobs.c.estimate)
             .where(
-                *_of(lane, owner, Status.QUEUED),
+                *_of(Queue(lane), Status.QUEUED),
+                jobs.c.owner == owner,
                 jobs.c.follows.is_(None),
                 jobs.c.cancel_requested.is_(False),
             )
@@ -97,7 +110,8 @@ class StoredTurns:
         leader = self._sql.execute(own).scalar_one()
         row = self._sql.execute(select(jobs).where(jobs.c.id == leader)).one()
         earlier = select(func.count()).where(
-            *_of(row.priority, row.owner, Status.QUEUED),
+            *_of(Queue(row.priority), Status.QUEUED),
+            jobs.c.owner == row.owner,
             jobs.c.follows.is_(None),
             or_(
                 jobs.c.queued_at < row.queued_at,
@@ -124,12 +138,18 @@ class StoredTurns:
         ]
 
     def owners(self, lane: Priority) -> Sequence[str]:
-        """Who has jobs in a lane: first who has the fewest running, then who had the last turn
+        """Who has jobs in a lane, whoever has the next turn first."""
+        return self._owners(Queue(lane))
+
+    def _owners(self, queue: Queue) -> Sequence[str]:
+        """Who has jobs in a queue: first who has the fewest running, then who had the last turn
         longest ago."""
-        names = _names(lane)
-        running = select(func.count()).where(*_of(lane, names.c.owner, Status.RUNNING))
+        names = _names(queue)
+        running = select(func.count()).where(
+            *_of(queue, Status.RUNNING), jobs.c.owner == names.c.owner
+        )
         last_turn = select(func.max(jobs.c.started_at)).where(
-            jobs.c.owner == names.c.owner, jobs.c.priority == lane
+            jobs.c.owner == names.c.owner, jobs.c.priority == queue.lane
         )
         query = (
             select(names.c.owner)
@@ -142,11 +162,11 @@ class StoredTurns:
         )
         return self._sql.execute(query).scalars().all()
 
-    def _first(self, lane: Priority, owner: str) -> str | None:
+    def _first(self, queue: Queue, owner: str) -> str | None:
         """The owner's job that was queued first; others who choose meanwhile pass it over."""
         query = (
             select(jobs.c.id)
-            .where(*_of(lane, owner, Status.QUEUED), self._is_ready())
+            .where(*_of(queue, Status.QUEUED), jobs.c.owner == owner, self._is_ready())
             .order_by(jobs.c.queued_at, jobs.c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -163,19 +183,25 @@ class StoredTurns:
         )
 
 
-def _names(lane: Priority) -> CTE:
-    """Owners of a lane's queued jobs, each once, and None at the end.
+def _queues(lane: Priority, roles: Collection[Role]) -> list[Queue]:
+    """What is nearest to its end goes first; whoever has all roles has one queue."""
+    if {*Role} <= {*roles}:
+        return [Queue(lane)]
+    return [Queue(lane, role) for role in reversed(Role) if role in roles]
+
+
+def _names(queue: Queue) -> CTE:
+    """Owners of a queue's jobs, each once, and None at the end.
 
     One probe of the index for each owner, whatever their jobs: a plain DISTINCT reads every one.
     """
-    waiting = (jobs.c.status == Status.QUEUED, jobs.c.priority == lane)
+    waiting = _of(queue, Status.QUEUED)
     names = select(func.min(jobs.c.owner).label("owner")).where(*waiting).cte(recursive=True)
     behind = select(func.min(jobs.c.owner)).where(*waiting, jobs.c.owner > names.c.owner)
     probe = select(behind.correlate(names).scalar_subquery()).where(names.c.owner.is_not(None))
     return names.union_all(probe)
 
 
-def _of(
-    lane: Priority, owner: str | ColumnElement[str], status: Status
-) -> tuple[ColumnElement[bool], ...]:
-    return jobs.c.status == status, jobs.c.priority == lane, jobs.c.owner == owner
+def _of(queue: Queue, status: Status) -> tuple[ColumnElement[bool], ...]:
+    of_lane = (jobs.c.status == status, jobs.c.priority == queue.lane)
+    return of_lane if queue.role is None else (*of_lane, jobs.c.role == queue.role)

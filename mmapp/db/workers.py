@@ -26,7 +26,7 @@ from sqlalchemy import (
 from mmapp.db.tables import jobs, workers
 from mmapp.db.transaction import Transaction, columns
 from mmapp.processes import Process, machine
-from mmapp.types import Capacity, Status
+from mmapp.types import Capacity, Role, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class WorkerInfo:
     job_id: str | None
     process: Process
     parent_pid: int
+    roles: tuple[Role, ...] = tuple(Role)
     #: What it has done since it started, as `jobs.tally` tells it.
     counters: Mapping[str, Any] = field(default_factory=dict)
     #: None until its engine is loaded.
@@ -69,8 +70,12 @@ class StoredWorkers:
         """Stores what a worker says about itself, in place of what it said before."""
         said_before = workers.c.name == worker.name
         if worker.ready:
-            # What kept earlier workers of this machine from starting is settled.
-            failed = and_(workers.c.machine == worker.process.machine, workers.c.error != "")
+            # What kept such workers of this machine from starting is settled.
+            failed = and_(
+                workers.c.machine == worker.process.machine,
+                workers.c.roles == ",".join(worker.roles),
+                workers.c.error != "",
+            )
             said_before = or_(said_before, failed)
         self._sql.execute(delete(workers).where(said_before))
         self._sql.execute(
@@ -80,6 +85,7 @@ class StoredWorkers:
                 pid=worker.process.pid,
                 pid_began=worker.process.began,
                 parent_pid=worker.parent_pid,
+                roles=",".join(worker.roles),
                 checkpoint=worker.checkpoint,
                 weights_sha256=worker.weights_sha256,
                 device=worker.device,
@@ -156,6 +162,7 @@ def _worker(row: Row[Any]) -> WorkerInfo:
         job_id=row.job_id,
         process=Process(row.machine, row.pid, row.pid_began),
         parent_pid=row.parent_pid,
+        roles=tuple(Role(name) for name in row.roles.split(",")),
         counters=row.counters or {},
         capacity=Capacity(**row.capacity) if row.capacity else None,
     )

@@ -23,7 +23,7 @@ from typing import Any
 from mmapp import __version__
 from mmapp.db import HEAD, Database
 from mmapp.db.repository import Repository
-from mmapp.errors import BadInput, NotFound, NotPossible
+from mmapp.errors import BadInput, DamagedFile, NotFound, NotPossible
 from mmapp.storage import SHA256, Blobs
 
 #: Told what is done and the whole, in blobs.
@@ -104,9 +104,7 @@ def _write_blob(archive: zipfile.ZipFile, blobs: Blobs, sha256: str) -> bool:
     """Files of people are compressed already, so they are stored as they are."""
     try:
         data = blobs.get(sha256)
-    except NotFound:
-        return False
-    if hashlib.sha256(data).hexdigest() != sha256:
+    except (NotFound, DamagedFile):
         return False
     archive.writestr(f"blobs/{sha256}", data)
     return True

@@ -35,6 +35,7 @@ from mmapp.types import (
     Page,
     Params,
     Recognition,
+    Role,
     SummarizeParams,
     TaskName,
 )
@@ -229,8 +230,8 @@ def _read_lately(
         for task, record in records
         if task in READ_WHOLE
         and record.get("weights_sha256") in weights
-        and record["tokens"]["read"]
-        for sha256 in record["documents"]
+        and record.get("tokens", {}).get("read")
+        for sha256 in record.get("documents", ())
     )
 
 
@@ -244,7 +245,8 @@ def _countable(task: TaskName, given: _Input) -> dict[str, Any]:
 def _counts(info: WorkerInfo, now: datetime, weights: str) -> bool:
     """Whether a worker is ready, lives, and answers with these weights (empty: with any)."""
     lives = not info.process.is_dead and now - info.last_seen < RECENT
-    return info.ready and lives and weights in ("", info.weights_sha256)
+    answers = info.ready and Role.GENERATE in info.roles
+    return answers and lives and weights in ("", info.weights_sha256)
 
 
 def _sampled(counts: Sequence[PageCount], most: int) -> tuple[list[int], float]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mmapp import exports, records
 from mmapp.config import Settings
@@ -16,7 +16,16 @@ from mmapp.db import Database
 from mmapp.errors import NotFound, NotPossible
 from mmapp.jobs.found import found
 from mmapp.storage import Blobs
-from mmapp.types import Document, MediaType, Page, Pictures, Result
+from mmapp.types import (
+    Document,
+    FiguresParams,
+    MediaType,
+    Page,
+    Params,
+    Pictures,
+    Recognition,
+    Result,
+)
 
 if TYPE_CHECKING:
     from mmapp.documents import Reader
@@ -77,9 +86,13 @@ class Library:
         with self._database.snapshot() as repository:
             image = repository.documents.page_image(sha256, number)
         is_pdf = document.media_type is MediaType.PDF
-        if image is not None and (self._blobs.has(image) or not is_pdf):
-            return self._blobs.get(image)
-        if not is_pdf:
+        if image is not None:
+            try:
+                return self._blobs.get(image)
+            except NotFound:
+                if not is_pdf:
+                    raise
+        elif not is_pdf:
             raise NotFound(f"{document.name} is text; its pages have no pictures")
         picture: bytes = self._open_reader().render(self._blobs.get(sha256), number)
         image = self._blobs.put(picture)
@@ -103,6 +116,22 @@ class Library:
             without_text=bool(page.lines),
             name=document.name,
         )
+
+    def to_draw(self, document: Document, params: Params, profile: Mapping[str, Any]) -> set[int]:
+        """The pages whose pictures a task will look at: those that show figures, all if the
+        checkpoint is shown pages, and those without words, which may be blank."""
+        if document.media_type is not MediaType.PDF:
+            return set()
+        if isinstance(params, FiguresParams):
+            return {picture.page for picture in self.pictures(document).found}
+        pages = self.pages(document.sha256)
+        if profile.get("page_images"):
+            return {page.number for page in pages}
+        return {
+            page.number
+            for page in pages
+            if not (page.lines or page.error or page.recognition is Recognition.DONE)
+        }
 
     def pictures(self, document: Document) -> Pictures:
         """Where the pages of a PDF show pictures."""

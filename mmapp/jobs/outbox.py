@@ -12,7 +12,7 @@ from mmapp.broker import Broker
 from mmapp.db import Database
 from mmapp.errors import BrokerDown
 from mmapp.logs import get_logger
-from mmapp.types import Message
+from mmapp.types import Message, Role
 
 #: Ids that one sweep sends; the next goes on.
 SWEEP_LIMIT = 4000
@@ -56,18 +56,20 @@ class Outbox:
         """Sends again what the broker seems to have lost; how many.
 
         A message makes a worker take whatever job is next, so it only counts how many there are: as
-        many as jobs that were sent a while ago and not taken. One too many does no harm.
+        many as jobs that were sent a while ago and not taken, in the queue of each role. One too
+        many does no harm.
         """
         with self._database.snapshot() as repository:
             sent = repository.messages.count_sent(self._grace_s)
-        if not sent:
-            return 0
+        return sum(self._send_lost(role, count) for role, count in sent.items())
+
+    def _send_lost(self, role: Role, sent: int) -> int:
         try:
-            lost = sent - self._broker.depth()
+            lost = sent - self._broker.depth([role])
         except BrokerDown:
             return 0
         if lost <= 0:
             return 0
         with self._database.transaction() as repository:
-            to_send = repository.messages.take_lost(self._grace_s, min(lost, SWEEP_LIMIT))
+            to_send = repository.messages.take_lost(role, self._grace_s, min(lost, SWEEP_LIMIT))
         return len(to_send) if self.send(to_send) else 0

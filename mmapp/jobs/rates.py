@@ -104,7 +104,7 @@ def rates_of(
     pages = [
         record["durations_s"]["recognising"] / record["recognised"]
         for _, record in records
-        if record.get("recognised")
+        if record.get("recognised") and "recognising" in record.get("durations_s", {})
     ]
     return Rates(_lines(runs), median(pages) if pages else None, tokens_per_s)
 
@@ -135,6 +135,9 @@ def run_of(task: TaskName, record: Mapping[str, Any]) -> Run | None:
     remembered = tokens.get("remembered", 0)
     if "total" not in durations or remembered > MOST_REMEMBERED * tokens.get("read", 0):
         return None
+    weights, device = record.get("weights_sha256"), record.get("device", "")
+    if weights is None:
+        return None
     estimate = record.get("estimate")
     if estimate is None:
         # Of an older version: what was done is all that is known.
@@ -146,7 +149,7 @@ def run_of(task: TaskName, record: Mapping[str, Any]) -> Run | None:
         work += estimate.get("remembered", 0)
     if work <= 0:
         return None
-    return Run(task, record["weights_sha256"], record["device"], unit, work, seconds)
+    return Run(task, weights, device, unit, work, seconds)
 
 
 def _at_present_pace(runs: Sequence[Run]) -> Line:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from mmapp.db import Database
-from mmapp.db.repository import Repository
-from mmapp.storage import BlobFile, Blobs
+from mmapp.storage import Blobs, Stored
 
 #: Bytes are stored before the row that refers to them; so long nobody takes them for left over.
 GRACE_S = 3600.0
@@ -30,7 +29,7 @@ class Pruned:
     documents: int
     #: Files of documents and pictures of pages.
     blobs: int
-    #: What workers kept of documents that they had read.
+    #: What workers kept of documents that they had read, and of pictures that they had seen.
     readings: int
     #: Of blobs and readings.
     bytes: int
@@ -43,7 +42,9 @@ class _Undo(Exception):
 class Retention:
     """Removes what is old."""
 
-    def __init__(self, database: Database, blobs: Blobs, readings: Path) -> None:
+    def __init__(self, database: Database, blobs: Blobs, readings: Sequence[Path]) -> None:
+        """`readings`: the folders of what workers read of documents, and of what they saw in
+        pictures."""
         self._database = database
         self._blobs = blobs
         self._readings = readings
@@ -51,32 +52,34 @@ class Retention:
     def prune(self, age: timedelta, *, keep_results: bool, dry_run: bool) -> Pruned:
         """`keep_results`: rows stay, and only files go; `dry_run`: nothing goes."""
         batches = jobs = documents = 0
+        # Before the transaction, which lets nobody else write: a distant store lists slowly.
+        settled = list(self._settled())
         with contextlib.suppress(_Undo), self._database.transaction() as repository:
             before = repository.now() - age
             if not keep_results:
                 batches = repository.retention.remove_batches(before)
                 jobs = repository.retention.remove_jobs(before)
                 documents = repository.retention.remove_documents(before)
-            unused = list(self._unused(repository, before if keep_results else None))
+            kept = repository.retention.blobs(before if keep_results else None)
             if dry_run:
                 raise _Undo
+        unused = [file for file in settled if file.sha256 not in kept]
         old = list(self._old_readings(age))
         if not dry_run:
-            for path in [*(file.path for file in unused), *(path for path, _ in old)]:
+            self._blobs.remove(file.name for file in unused)
+            for path, _ in old:
                 path.unlink(missing_ok=True)
         freed = sum(file.size_bytes for file in unused) + sum(size for _, size in old)
         return Pruned(batches, jobs, documents, len(unused), len(old), freed)
 
-    def _unused(self, repository: Repository, ended_before: datetime | None) -> Iterator[BlobFile]:
-        kept = repository.retention.blobs(ended_before)
-        for file in self._blobs.files():
-            if file.sha256 not in kept and file.written_at < time.time() - GRACE_S:
-                yield file
+    def _settled(self) -> Iterator[Stored]:
+        """Files that no process is about to refer to."""
+        return (file for file in self._blobs.stored() if file.written_at < time.time() - GRACE_S)
 
     def _old_readings(self, age: timedelta) -> Iterator[tuple[Path, int]]:
-        """Readings are touched when they are used."""
+        """They are touched when they are used."""
         oldest = time.time() - age.total_seconds()
-        for path in self._readings.glob("*.prefix.safetensors*"):
+        for path in (file for folder in self._readings for file in folder.glob("*.safetensors*")):
             with contextlib.suppress(FileNotFoundError):
                 state = path.stat()
                 if state.st_mtime < oldest:

@@ -2,26 +2,35 @@
 
 Called by the verbs for a worker's process, which runs one job at a time; its heartbeat's thread
 renews the lease meanwhile. Every write names the attempt, so whoever was overtaken writes nothing.
+A worker that has some roles only hands a job over to the next one when it has done its part.
 """
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 
-from mmapp import records
+from mmapp import checkpoints, records
 from mmapp.config import Settings
 from mmapp.db import Database
 from mmapp.db.attempts import NewResult
 from mmapp.db.repository import Repository
-from mmapp.errors import DatabaseNotReady, JobCancelled, JobStalled, LeaseLost, MmappError
+from mmapp.errors import (
+    CheckpointProblem,
+    DatabaseNotReady,
+    JobCancelled,
+    JobStalled,
+    LeaseLost,
+    MmappError,
+)
 from mmapp.jobs import failures
 from mmapp.jobs.found import found
+from mmapp.jobs.handing import Carried, HandOver, Preparing, to_do
 from mmapp.jobs.library import Library
 from mmapp.jobs.outbox import Outbox
 from mmapp.jobs.progress import Reporter
@@ -29,7 +38,18 @@ from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.scans import Scans
 from mmapp.jobs.tally import Tally
 from mmapp.logs import get_logger
-from mmapp.types import CompareParams, Engine, FiguresParams, Job, Listing, Params, Progress, Status
+from mmapp.types import (
+    CompareParams,
+    Encoder,
+    Engine,
+    FiguresParams,
+    Job,
+    Listing,
+    Params,
+    Progress,
+    Role,
+    Status,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,8 +69,18 @@ class Attempt:
     job: Job
     number: int
     worker: str
-    #: How long the job had waited.
+    #: How long the job had waited, in all.
     queued_s: float
+    #: What earlier roles left.
+    carried: Carried = field(default_factory=Carried)
+
+
+#: What a worker works with: an engine, the vision encoder alone, or nothing.
+Model = Engine | Encoder | None
+
+
+#: What comes of an attempt.
+Outcome = NewResult | HandOver | MmappError
 
 
 class Runner:
@@ -71,6 +101,7 @@ class Runner:
         self._recovery = recovery
         self._tally = Tally()
         self._scans = Scans(settings, database, library)
+        self._preparing = Preparing(library, self._scans)
         #: What `run` is at, and when it last said how far it is; the heartbeat's thread reads both.
         self._running: Attempt | None = None
         self._told = 0.0
@@ -78,24 +109,23 @@ class Runner:
     def close(self) -> None:
         self._scans.close()
 
-    def run_next(
-        self, told_of: str, engine: Engine, worker: str, admit: Admit | None = None
-    ) -> None:
-        """Runs the job whose turn it is to its end, or none when there is nothing to take.
+    def run_next(self, told_of: str, model: Model, worker: str, admit: Admit | None = None) -> None:
+        """Runs the job whose turn it is as far as this worker's roles go, or none when there is
+        nothing to take.
 
-        `admit` is asked before it begins.
+        `admit` is asked before a model reads for it.
         """
-        self._run(self.take_next(told_of, worker), told_of, engine, worker, admit)
+        self._run(self.take_next(told_of, worker), told_of, model, worker, admit)
 
-    def run(self, job_id: str, engine: Engine, worker: str) -> None:
-        """Runs this very job to its end, whoever's turn it is."""
-        self._run(self.take(job_id, worker), job_id, engine, worker, None)
+    def run(self, job_id: str, model: Model, worker: str) -> None:
+        """Runs this very job as far as this worker's roles go, whoever's turn it is."""
+        self._run(self.take(job_id, worker), job_id, model, worker, None)
 
     def _run(
         self,
         attempt: Attempt | None,
         told_of: str,
-        engine: Engine,
+        model: Model,
         worker: str,
         admit: Admit | None,
     ) -> None:
@@ -104,11 +134,13 @@ class Runner:
             if attempt is None:
                 log.info("nothing to take")
                 return
-            log.info("taken", task=attempt.job.task, attempt=attempt.number)
-            self._tally.took(attempt.job.priority, attempt.queued_s, is_again=attempt.number > 1)
+            job = attempt.job
+            log.info("taken", task=job.task, attempt=attempt.number, role=job.role)
+            if job.role is job.roles[0] or job.attempts > 1:
+                self._tally.took(job.priority, attempt.queued_s, is_again=job.attempts > 1)
             self._told, self._running = time.monotonic(), attempt
             try:
-                self._end(attempt, self._outcome(attempt, engine, admit))
+                self._end(attempt, self._outcome(attempt, model, admit))
             finally:
                 self._running = None
 
@@ -130,7 +162,8 @@ class Runner:
         self._recovery.free_if_holder_died(told_of)
         with self._database.transaction() as repository:
             # None waits: then the job of the message, if its lease has run out.
-            return self._take(repository, repository.turns.next() or told_of, worker)
+            job_id = repository.turns.next(self._settings.worker_roles) or told_of
+            return self._take(repository, job_id, worker)
 
     def _take_or_free(self, job_id: str, worker: str) -> Attempt | None:
         for _ in range(2):
@@ -143,49 +176,79 @@ class Runner:
     def _take(self, repository: Repository, job_id: str, worker: str) -> Attempt | None:
         settings = self._settings
         number = repository.attempts.take(
-            job_id, worker, settings.lease_seconds, settings.max_attempts
+            job_id, worker, settings.lease_seconds, settings.max_attempts, settings.worker_roles
         )
         if number is None:
             return None
         job = found(repository.jobs.find(job_id), "job", job_id)
-        return Attempt(job, number, worker, repository.jobs.queued_s(job_id))
+        carried = Carried.from_json(repository.attempts.carried(job_id))
+        queued_s = max(0.0, repository.jobs.queued_s(job_id) - sum(carried.seconds.values()))
+        return Attempt(job, number, worker, queued_s, carried)
 
-    def _outcome(
-        self, attempt: Attempt, engine: Engine, admit: Admit | None
-    ) -> NewResult | MmappError:
-        """What came of the work: a result, or why there is none."""
+    def _outcome(self, attempt: Attempt, model: Model, admit: Admit | None) -> Outcome:
+        """What came of the work: a result, a part of one, or why there is none."""
         try:
-            if admit is not None:
-                admit(attempt.job)
-            return self._work(attempt, engine)
+            return self._work(attempt, model, admit)
         except MmappError as error:
             return error
         except Exception as error:
             log.exception("the task stopped")
             return failures.told(error)
 
-    def _work(self, attempt: Attempt, engine: Engine) -> NewResult:
-        from mmapp import tasks
-
-        job = attempt.job
-        start = time.monotonic()
-        params = records.params_from_json(job.task, job.params)
-
+    def _work(self, attempt: Attempt, model: Model, admit: Admit | None) -> NewResult | HandOver:
         def store(progress: Progress) -> None:
             self._told = time.monotonic()
             self.renew(attempt, progress)
 
-        expected_s = job.estimate.seconds if job.estimate else None
+        expected_s = attempt.job.estimate.seconds if attempt.job.estimate else None
         report = Reporter(store, self._settings.job_seconds, expected_s)
-        recognised, recognising_s = self._scans.recognised, self._scans.seconds
-        inputs = self._inputs(params, report)
-        recognised = self._scans.recognised - recognised
+        ours, next_role = to_do(attempt.job, self._settings.worker_roles)
+        if next_role is None:
+            if admit is not None:
+                admit(attempt.job)
+            # Whoever has the last role has an engine, if the task asks one.
+            return self._result(attempt, cast("Engine | None", model), report)
+        carried = attempt.carried
+        for role in ours:
+            carried = self._prepared(role, attempt.job, carried, model, report)
+        return HandOver(next_role, carried)
+
+    def _prepared(
+        self, role: Role, job: Job, carried: Carried, model: Model, report: Reporter
+    ) -> Carried:
+        """What later roles need of one that is not the last."""
+        if role is Role.INGEST:
+            return self._preparing.ingest(job, carried, self._profile(), report)
+        inputs = self._inputs(records.params_from_json(job.task, job.params), report, carried)
+        return self._preparing.encode(inputs, cast("Encoder", model), carried, report)
+
+    def _profile(self) -> Mapping[str, Any]:
+        """What is known of the checkpoint on a machine that need not have it."""
+        settings = self._settings
+        try:
+            return checkpoints.answering(
+                settings.checkpoint, settings.data_dir, settings.engine_url, settings.engine_model
+            ).profile
+        except CheckpointProblem:
+            return {}
+
+    def _result(self, attempt: Attempt, engine: Engine | None, report: Reporter) -> NewResult:
+        from mmapp import tasks
+
+        job, carried = attempt.job, attempt.carried
+        start = time.monotonic()
+        params = records.params_from_json(job.task, job.params)
+        before = self._scans.recognised, self._scans.seconds
+        inputs = self._inputs(params, report, carried)
+        recognised = carried.recognised + self._scans.recognised - before[0]
         payload = tasks.run(job.task, engine, inputs, params, report)
         usage = payload.pop("usage")
         version = tasks.schema_version(job.task)
-        durations_s = {"queued": attempt.queued_s, "total": time.monotonic() - start}
+        worked_s = time.monotonic() - start + sum(carried.seconds.values())
+        durations_s = {**carried.seconds, "queued": attempt.queued_s, "total": worked_s}
         if recognised:
-            durations_s["recognising"] = self._scans.seconds - recognising_s
+            spent_s = self._scans.seconds - before[1]
+            durations_s["recognising"] = carried.recognising_s + spent_s
         maker = records.maker(job.task, engine)
         key = records.run_key(
             job.task,
@@ -208,28 +271,30 @@ class Runner:
             words=records.words(payload),
         )
 
-    def _inputs(self, params: Params, report: Reporter) -> Inputs:
+    def _inputs(self, params: Params, report: Reporter, carried: Carried) -> Inputs:
         from mmapp.tasks import FiguresInput, ListingInput, VersionsInput
 
         if isinstance(params, Listing):
             return ListingInput(params, tuple(self._picture(sha, 1) for sha in params.photos))
         if isinstance(params, CompareParams):
-            old, new = (self._read_document(sha, report) for sha in (params.old, params.new))
+            old, new = (
+                self._read_document(sha, report, carried) for sha in (params.old, params.new)
+            )
             return VersionsInput(old, new)
-        document = self._read_document(params.document, report)
+        document = self._read_document(params.document, report, carried)
         if isinstance(params, FiguresParams):
             pictures = self._library.pictures(document.document)
             sha256 = params.document
             return FiguresInput(document, pictures, lambda page: self._picture(sha256, page))
         return document
 
-    def _read_document(self, sha256: str, report: Reporter) -> DocumentInput:
+    def _read_document(self, sha256: str, report: Reporter, carried: Carried) -> DocumentInput:
         from mmapp.tasks import DocumentInput
 
         document = self._library.document(sha256)
         return DocumentInput(
             document,
-            self._scans.pages(document, report),
+            self._scans.pages(document, report, carried.unread.get(sha256)),
             None
             if document.media_type.is_text
             else lambda number: self._picture(document.sha256, number),
@@ -275,24 +340,29 @@ class Runner:
                     running.job.id, running.number, self._settings.lease_seconds
                 )
 
-    def _end(self, attempt: Attempt, outcome: NewResult | MmappError) -> None:
+    def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         ours = not isinstance(outcome, LeaseLost) and self._write(
             lambda repository: self._store(repository, attempt, outcome)
         )
         if not ours:
             log.warning("lease lost, nothing stored", attempt=attempt.number)
             return
-        self._tally.ended(attempt.job.task, outcome)
-        log.info("ended", outcome=getattr(outcome, "code", Status.SUCCEEDED.value))
+        if isinstance(outcome, HandOver):
+            self._tally.handed_over(attempt.job.task)
+            log.info("handed over", role=outcome.role)
+        else:
+            self._tally.ended(attempt.job.task, outcome)
+            log.info("ended", outcome=getattr(outcome, "code", Status.SUCCEEDED.value))
         self._outbox.send_unsent()
 
-    def _store(
-        self, repository: Repository, attempt: Attempt, outcome: NewResult | MmappError
-    ) -> bool:
+    def _store(self, repository: Repository, attempt: Attempt, outcome: Outcome) -> bool:
         """Writes how an attempt ended; False: the job is not ours any more."""
         job_id, number = attempt.job.id, attempt.number
         if isinstance(outcome, NewResult):
             return repository.attempts.succeed(job_id, number, outcome)
+        if isinstance(outcome, HandOver):
+            carried = outcome.carried.as_json()
+            return repository.attempts.hand_over(job_id, number, outcome.role, carried)
         if isinstance(outcome, JobCancelled):
             return repository.attempts.end_cancelled(job_id, number)
         held = repository.attempts.held(job_id)

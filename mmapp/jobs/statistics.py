@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mmapp.db import Database
-from mmapp.db.statistics import Hour, Lane, Stored
+from mmapp.db.statistics import Hour, Lane, RoleQueue, Stored
 from mmapp.db.sweeps import Swept
 from mmapp.db.workers import WorkerInfo
 from mmapp.jobs import tally
-from mmapp.types import Status
+from mmapp.types import Role, Status
+
+#: A worker that was silent for longer is not counted on.
+SILENT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,25 @@ class Statistics:
     statuses: Mapping[Status, int]
     duplicates_last_hour: int
     workers: Sequence[WorkerInfo]
+    roles: Sequence[RoleQueue]
     swept: Swept
     #: What all workers have counted that ever were (`tally`).
     counted: Mapping[str, Any]
+
+    @property
+    def had(self) -> set[Role]:
+        """The roles that some worker has that is ready, or will be."""
+        return {
+            role
+            for worker in self.workers
+            if not worker.error and (self.now - worker.last_seen).total_seconds() <= SILENT_S
+            for role in worker.roles
+        }
+
+    @property
+    def unserved(self) -> list[RoleQueue]:
+        """The roles for which jobs wait, and which no worker has."""
+        return [queue for queue in self.roles if queue.waiting and queue.role not in self.had]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,7 @@ def statistics(database: Database, workers: Sequence[WorkerInfo]) -> Statistics:
             statuses=repository.statistics.statuses(),
             duplicates_last_hour=repository.statistics.duplicates(timedelta(hours=1)),
             workers=workers,
+            roles=repository.statistics.roles(),
             swept=repository.sweeps.total(),
             counted=tally.total([repository.sweeps.past(), *counters]),
         )

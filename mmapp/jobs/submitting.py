@@ -22,6 +22,7 @@ from mmapp.db.repository import Repository
 from mmapp.errors import BadInput, CheckpointProblem, MmappError, NotPossible
 from mmapp.ids import new_id
 from mmapp.jobs.checks import check_checkpoint, check_params
+from mmapp.jobs.course import course
 from mmapp.jobs.crowd import refuse_crowd, room
 from mmapp.jobs.estimating import ROW_CHARACTERS, Estimator, Measured, refuse_unfit
 from mmapp.jobs.found import found
@@ -94,7 +95,7 @@ class Submitter:
                 refuse_crowd(repository, owner, self._settings)
             job = found(repository.jobs.find(new.id), "job", new.id)
         if has_to_be_sent:
-            self._outbox.send([Message(job.id, priority)])
+            self._outbox.send([Message(job.id, priority, job.role)])
         return job
 
     def can_write(self) -> bool:
@@ -119,13 +120,14 @@ class Submitter:
         with self._database.transaction() as repository:
             if run_key is not None:
                 repository.jobs.lock_run_key(run_key)
-            has_to_be_sent = repository.jobs.replace(job.id, run_key, estimate)
+            roles = course(repository, job.task, params, checkpoint, self._settings)
+            has_to_be_sent = repository.jobs.replace(job.id, run_key, roles, estimate)
             if has_to_be_sent:
                 refuse_unfit(job.label, params, estimate)
                 refuse_crowd(repository, job.owner, self._settings)
             placed = found(repository.jobs.find(job.id), "job", job.id)
         if has_to_be_sent:
-            self._outbox.send([Message(job.id, job.priority)])
+            self._outbox.send([Message(job.id, job.priority, placed.role)])
         return placed
 
     def submit_batch(self, name: str, task: TaskName, rows: Iterable[BatchRow], owner: str) -> str:
@@ -186,7 +188,7 @@ class Submitter:
                     new = dataclasses.replace(new, batch_id=batch_id, batch_row=number)
                     job_id = new.id
                     if _place(repository, new):
-                        to_send.append(Message(new.id, Priority.BATCH))
+                        to_send.append(Message(new.id, Priority.BATCH, new.roles[0]))
             if job_id is None:
                 error = records.plain(error) or "The row says nothing to do"
             stored.append(StoredRow(number, dict(row.cells), job_id, "" if job_id else error))
@@ -217,6 +219,7 @@ class Submitter:
             params=stored,
             run_key=_run_key(task, stored, checkpoint, self._settings.recognition),
             owner=owner,
+            roles=course(repository, task, params, checkpoint, self._settings),
             estimate=estimate,
         )
 

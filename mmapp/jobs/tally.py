@@ -24,6 +24,9 @@ BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.
 #: Counts by key, as rows that end with a number or with the counts of all buckets.
 TABLES = ("jobs", "tokens", "seconds", "durations", "waited", "waits")
 
+#: What a job has met, in `Tally`, of which another worker does the rest.
+HANDED_OVER = "handed_over"
+
 
 class Tally:
     """Counts of one process; safe for threads."""
@@ -31,7 +34,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._retries = 0
-        #: By task and outcome: succeeded, or the code of the error.
+        #: By task and outcome: succeeded, handed over, or the code of the error.
         self._jobs: Counter[tuple[str, str]] = Counter()
         #: By task and kind: read, remembered, scored, …
         self._tokens: Counter[tuple[str, str]] = Counter()
@@ -51,6 +54,11 @@ class Tally:
                 return
             self._waited[lane,] += waited_s
             _count(self._waits.setdefault((lane,), _empty()), waited_s)
+
+    def handed_over(self, task: TaskName) -> None:
+        """A role of a job was done, and others are left."""
+        with self._lock:
+            self._jobs[task, HANDED_OVER] += 1
 
     def ended(self, task: TaskName, outcome: NewResult | MmappError) -> None:
         with self._lock:

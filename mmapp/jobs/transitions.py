@@ -31,6 +31,8 @@ TRANSITIONS = (
     Transition("fail", Status.RUNNING, Status.FAILED, "by its attempt, with the reason"),
     Transition("put back", Status.RUNNING, Status.QUEUED, "by its attempt; perhaps after a pause"),
     Transition("put back", Status.RUNNING, Status.CANCELLED, "the same, when it is marked"),
+    Transition("hand over", Status.RUNNING, Status.QUEUED, "by its attempt, to its next role"),
+    Transition("hand over", Status.RUNNING, Status.CANCELLED, "the same, when it is marked"),
     Transition("cancel", Status.QUEUED, Status.CANCELLED, "at once"),
     Transition("cancel", Status.RUNNING, Status.RUNNING, "marked; its next report stops it"),
     Transition("stop", Status.RUNNING, Status.CANCELLED, "by its attempt, when it is marked"),

@@ -26,15 +26,14 @@ from mmapp.jobs.outlook import outlook, read
 from mmapp.jobs.recovery import Recovery
 from mmapp.jobs.retention import Pruned, Retention
 from mmapp.jobs.reviewing import Reviewing, ReviewRow
-from mmapp.jobs.running import Admit, Attempt, Runner
+from mmapp.jobs.running import Admit, Attempt, Model, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.jobs.sweeping import Sweeping
-from mmapp.storage import Blobs
+from mmapp.storage import check, open_blobs
 from mmapp.types import (
     Batch,
     Document,
-    Engine,
     Estimate,
     Job,
     Label,
@@ -45,6 +44,7 @@ from mmapp.types import (
     Progress,
     Result,
     Review,
+    Role,
     Status,
     TaskName,
 )
@@ -59,7 +59,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database = Database(settings.sqlalchemy_url)
-        self._blobs = Blobs(settings.data_dir / "blobs")
+        self._blobs = open_blobs(settings)
         self._broker = Broker(settings.redis_url, settings.job_seconds)
         self._outbox = Outbox(self._database, self._broker, settings.sweep_seconds)
         self._library = Library(settings, self._database, self._blobs)
@@ -99,12 +99,16 @@ class Jobs:
         self._broker.check()
 
     def waiting_messages(self) -> int:
-        """Messages that wait for a worker; raises `BrokerDown`."""
-        return self._broker.depth()
+        """Messages that wait for a worker of the settings' roles; raises `BrokerDown`."""
+        return self._broker.depth(self.settings.worker_roles)
 
     def check_database(self) -> None:
         """Raises `DatabaseNotReady` unless the database answers and is migrated."""
         self._database.check()
+
+    def check_blobs(self) -> None:
+        """Raises what is wrong unless a small file can be stored, read and removed."""
+        check(self._blobs)
 
     # --- documents -------------------------------------------------------------------------------
 
@@ -182,7 +186,9 @@ class Jobs:
         measured = self._submitter.measured()
         with self._database.snapshot() as repository:
             leader, ahead = repository.turns.before(job_id)
-            names = [worker.name for worker in measured.workers]
+            # Nobody foresees a queue for each role: then its order is told, and no time.
+            is_whole = all(worker.roles == tuple(Role) for worker in measured.workers)
+            names = [worker.name for worker in measured.workers if is_whole]
             queue = read(repository, names, measured.rates)
         return outlook(queue, leader, ahead)
 
@@ -326,18 +332,17 @@ class Jobs:
         """The right to run the job whose turn it is, for a worker that a message woke."""
         return self._runner.take_next(told_of, worker)
 
-    def run(self, job_id: str, engine: Engine, worker: str) -> None:
-        """Runs this very job to its end, or drops it when there is nothing to take."""
-        self._runner.run(job_id, engine, worker)
+    def run(self, job_id: str, model: Model, worker: str) -> None:
+        """Runs this very job as far as the settings' roles go: to its end if these are all. Nothing
+        happens when there is nothing to take."""
+        self._runner.run(job_id, model, worker)
 
-    def run_next(
-        self, told_of: str, engine: Engine, worker: str, admit: Admit | None = None
-    ) -> None:
-        """Runs the job whose turn it is to its end, for a worker that a message woke.
+    def run_next(self, told_of: str, model: Model, worker: str, admit: Admit | None = None) -> None:
+        """The same with the job whose turn it is, for a worker that a message woke.
 
         `admit` makes room for it first, or raises why there is none.
         """
-        self._runner.run_next(told_of, engine, worker, admit)
+        self._runner.run_next(told_of, model, worker, admit)
 
     def renew(self, attempt: Attempt, progress: Progress) -> None:
         """Stores progress; raises `JobCancelled` or `LeaseLost` when the work has to stop."""
@@ -408,8 +413,8 @@ class Jobs:
 
     def prune(self, age: timedelta, *, keep_results: bool = False, dry_run: bool = False) -> Pruned:
         """Removes jobs that ended longer ago, and files that nothing needs any more."""
-        readings = self.settings.data_dir / "readings"
-        retention = Retention(self._database, self._blobs, readings)
+        kept = [self.settings.data_dir / name for name in ("readings", "features")]
+        retention = Retention(self._database, self._blobs, kept)
         return retention.prune(age, keep_results=keep_results, dry_run=dry_run)
 
 

@@ -54,12 +54,19 @@ def schema_version(task: TaskName) -> int:
 
 def run(
     task: TaskName,
-    engine: Engine,
+    engine: Engine | None,
     inputs: Inputs,
     params: Params,
     report: ReportProgress,
 ) -> dict[str, Any]:
-    """The task's payload; its key "usage" is for the record: tokens, durations, prompt hash."""
+    """The task's payload; its key "usage" is for the record: tokens, durations, prompt hash.
+
+    `engine`: None is enough for tasks that ask none.
+    """
+    if isinstance(inputs, VersionsInput):
+        return compare(inputs, report)
+    if engine is None:
+        raise TypeError(f"{task} asks an engine, and there is none")
     if isinstance(inputs, DocumentInput) and isinstance(params, SummarizeParams):
         if params.mode == "abstractive":
             return write_summary(engine, inputs, params, report)
@@ -68,8 +75,6 @@ def run(
         return ask(engine, inputs, params, report)
     if isinstance(inputs, DocumentInput) and isinstance(params, ExtractParams):
         return extract(engine, inputs, params, report)
-    if isinstance(inputs, VersionsInput):
-        return compare(inputs, report)
     if isinstance(inputs, FiguresInput):
         return figures(engine, inputs, report)
     if isinstance(inputs, ListingInput) and task is TaskName.CHECK_LISTING:

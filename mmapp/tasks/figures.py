@@ -10,7 +10,7 @@ pictures count: a chart drawn in lines is none. Called by `tasks.run`; refuses n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmapp.documents.quotes import PageText, shown_box, stored_box
@@ -57,28 +57,80 @@ def figures(engine: Engine, inputs: FiguresInput, report: ReportProgress) -> dic
     }
 
 
+def as_listings(inputs: FiguresInput) -> Iterator[ListingInput | None]:
+    """Each figure as the listing that it is checked as; None: there are no words about it, or its
+    page can't be drawn."""
+    pages = [PageText(page) for page in inputs.document.pages]
+    cutting, found = _Cutting(inputs), inputs.pictures.found
+    for picture, about in zip(found, words_about(found, pages), strict=True):
+        if about is None:
+            yield None
+            continue
+        try:
+            photo, _ = cutting.cut(picture)
+        except DocumentError:
+            yield None
+            continue
+        words = cutting.said(about)["text"]
+        yield ListingInput(_listing(words, inputs.document.document.sha256), (photo,))
+
+
+class _Cutting:
+    """The figures of a document, cut out of its pages, with the words about them."""
+
+    def __init__(self, inputs: FiguresInput) -> None:
+        self._draw = inputs.draw
+        self._drawn: tuple[int, Image] | None = None
+        self.pages = {page.number: page for page in inputs.document.pages}
+
+    def said(self, about: About) -> dict[str, Any]:
+        """The words with their place."""
+        span = about.span
+        page = PageText(self.pages[span.page])
+        return {
+            "text": page.text[span.start : span.end],
+            "label": about.label,
+            "found_by": about.found_by.value,
+            "page": span.page,
+            "boxes": [list(box) for box in page.boxes_of(span.start, span.end)],
+        }
+
+    def cut(self, picture: Picture) -> tuple[Image, Box]:
+        """The picture as its page shows it, and its box there, in points."""
+        page = self.pages[picture.page]
+        if self._drawn is None or self._drawn[0] != page.number:
+            self._drawn = page.number, self._draw(page.number)
+        drawn = self._drawn[1]
+        across, down = drawn.width / page.width, drawn.height / page.height
+        x0, y0, x1, y1 = shown_box(page, picture.box)
+        left, top = int(x0 * across), int(y0 * down)
+        right = max(left + 1, min(drawn.width, round(x1 * across)))
+        bottom = max(top + 1, min(drawn.height, round(y1 * down)))
+        area = (left / across, top / down, right / across, bottom / down)
+        return drawn.crop((left, top, right, bottom)), area
+
+
 class _Checking:
     """The figures of a document being checked one after another; counts as it goes."""
 
     def __init__(self, engine: Engine, inputs: FiguresInput, report: ReportProgress) -> None:
         self._engine, self._inputs, self._report = engine, inputs, report
         self._total = len(inputs.pictures.found)
-        self._pages = {page.number: page for page in inputs.document.pages}
-        self._drawn: tuple[int, Image] | None = None
+        self._cutting = _Cutting(inputs)
         self._tokens: dict[str, int] = {}
         self._seconds: dict[str, float] = {}
 
     def checked(self, number: int, picture: Picture, about: About | None) -> dict[str, Any]:
         """What is told of a figure, the `number`-th from 0."""
         self._tell(number, Progress())
-        page = self._pages[picture.page]
+        page = self._cutting.pages[picture.page]
         head: dict[str, Any] = {"page": picture.page, "box": list(picture.box)}
         if about is None:
             return head | _unasked(None, NO_CAPTION)
-        said = self._said(about)
+        said = self._cutting.said(about)
         listing = _listing(said["text"], self._inputs.document.document.sha256)
         try:
-            photo, area = self._cropped(picture, page)
+            photo, area = self._cutting.cut(picture)
         except DocumentError as problem:
             return head | _unasked(said, VERDICTS["uncertain"]) | {"error": str(problem)}
         found = check_listing(
@@ -102,31 +154,6 @@ class _Checking:
             "durations_s": {name: round(value, 3) for name, value in self._seconds.items()},
             "prompt_sha256": prompts.prompt_sha256(),
         }
-
-    def _said(self, about: About) -> dict[str, Any]:
-        """The words with their place."""
-        span = about.span
-        page = PageText(self._pages[span.page])
-        return {
-            "text": page.text[span.start : span.end],
-            "label": about.label,
-            "found_by": about.found_by.value,
-            "page": span.page,
-            "boxes": [list(box) for box in page.boxes_of(span.start, span.end)],
-        }
-
-    def _cropped(self, picture: Picture, page: Page) -> tuple[Image, Box]:
-        """The picture as its page shows it, and its box there, in points."""
-        if self._drawn is None or self._drawn[0] != page.number:
-            self._drawn = page.number, self._inputs.draw(page.number)
-        drawn = self._drawn[1]
-        across, down = drawn.width / page.width, drawn.height / page.height
-        x0, y0, x1, y1 = shown_box(page, picture.box)
-        left, top = int(x0 * across), int(y0 * down)
-        right = max(left + 1, min(drawn.width, round(x1 * across)))
-        bottom = max(top + 1, min(drawn.height, round(y1 * down)))
-        area = (left / across, top / down, right / across, bottom / down)
-        return drawn.crop((left, top, right, bottom)), area
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         for name, tokens in usage["tokens"].items():

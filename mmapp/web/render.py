@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -136,7 +137,7 @@ def eta(say: Words, seconds: float | None) -> str:
 
 def duration(say: Words, seconds: float) -> str:
     if seconds < 90:
-        return say("seconds", n=max(1, round(seconds)))
+        return say("seconds", n=math.ceil(seconds))
     if seconds < 90 * 60:
         return say("minutes", n=round(seconds / 60))
     return say("hours", n=round(seconds / 3600))

@@ -17,7 +17,9 @@ import gradio as gr
 from mmapp import plots
 from mmapp.config import Settings
 from mmapp.jobs import Statistics, System, WorkerInfo
-from mmapp.types import Status
+from mmapp.jobs.statistics import SILENT_S
+from mmapp.jobs.tally import HANDED_OVER
+from mmapp.types import Role, Status
 from mmapp.web import render
 from mmapp.web.frame import Site, bottom, guarded, html, top
 from mmapp.web.render import escape
@@ -27,8 +29,9 @@ from mmapp.web.words import Words
 LOOK_SECONDS = 5.0
 #: Hours of the plot.
 HOURS = 24
-#: A worker that was silent for longer may be gone; the same as the command line counts on.
-RECENT_S = 30.0
+
+#: How a worker's part of a job ends well.
+DONE = (Status.SUCCEEDED, HANDED_OVER)
 
 #: A line of a model card's table of figures: of what, figure, value, beside it.
 CARD_LINE = re.compile(r"\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|")
@@ -82,29 +85,57 @@ def _queue(say: Words, statistics: Statistics) -> str:
         f"{escape(say(status))} {statistics.statuses[status]:,}" for status in Status
     )
     heads = (say("lane"), say("queued"), say("longest_wait"))
-    return _part(say("queue"), _table(heads, rows) + f'<p class="facts">{counts}</p>')
+    facts = f'<p class="facts">{counts}</p>'
+    return _part(say("queue"), _table(heads, rows) + _roles(say, statistics) + facts)
+
+
+def _roles(say: Words, statistics: Statistics) -> str:
+    """What waits for which role, where workers have roles apart, and which role nobody has."""
+    unserved = statistics.unserved if statistics.workers else []
+    if not unserved and all(worker.roles == tuple(Role) for worker in statistics.workers):
+        return ""
+    rows = [
+        (say(f"role_{queue.role}"), str(queue.waiting), render.duration(say, queue.oldest_s))
+        for queue in statistics.roles
+    ]
+    notices = "".join(
+        render.notice(
+            say(
+                "role_unserved",
+                role=say(f"role_{queue.role}"),
+                n=f"{queue.waiting:,}",
+                command=f"mmapp worker --role {queue.role}",
+            )
+        )
+        for queue in unserved
+    )
+    heads = (say("waits_for"), say("queued"), say("longest_wait"))
+    return _table(heads, rows) + notices
 
 
 def _workers(say: Words, statistics: Statistics) -> str:
     if not statistics.workers:
         return _part(say("workers"), render.notice(say("no_worker"), "note"))
     rows = [_worker(say, statistics, worker) for worker in statistics.workers]
-    heads = (say("worker"), say("state"), say("checkpoint"), say("device"), say("worker_done"))
+    about = (say("worker"), say("state"), say("roles"))
+    heads = (*about, say("checkpoint"), say("device"), say("worker_done"))
     return _part(say("workers"), _table(heads, rows))
 
 
 def _worker(say: Words, statistics: Statistics, worker: WorkerInfo) -> tuple[str, ...]:
     silent_s = (statistics.now - worker.last_seen).total_seconds()
     state = worker.error or say(f"worker_{worker.state}")
-    if not worker.error and silent_s > RECENT_S:
+    if not worker.error and silent_s > SILENT_S:
         state = say("worker_silent", time=render.duration(say, silent_s))
     elif worker.job_id:
         state = say("worker_busy", job=worker.job_id)
-    done = sum(
-        count for _, outcome, count in worker.counters.get("jobs", ()) if outcome == "succeeded"
-    )
+    done = sum(count for _, outcome, count in worker.counters.get("jobs", ()) if outcome in DONE)
     device = " ".join(filter(None, (worker.device, worker.dtype)))
-    return worker.name, state, worker.checkpoint, device, f"{done:,}"
+    if worker.capacity:
+        device += " · " + say("worker_holds", n=f"{worker.capacity.context_tokens:,}")
+    names = " · ".join(say(f"role_{role}") for role in worker.roles)
+    roles = say("role_all") if worker.roles == tuple(Role) else names
+    return worker.name, state, roles, worker.checkpoint, device, f"{done:,}"
 
 
 def _throughput(say: Words, system: System) -> str:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from mmapp.checkpoints import CONFIG
 from mmapp.cli import doctor
+from mmapp.cli.session import has_workers
 from mmapp.config import Settings
 from mmapp.db import migrate
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.processes import Process
+from mmapp.types import Role
 from tests.jobs.scenes import checkpoint_folder
+from tests.servers import s3_server
 
 
 @pytest.fixture
@@ -53,6 +57,21 @@ def test_a_queue_on_another_machine_needs_a_password(url: str, expected: bool) -
     assert doctor.is_open(url) is expected
 
 
+def test_a_store_of_files_is_written_to_or_told_with_what_is_wrong(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert doctor._files(settings) == ("in the data folder", "")
+    with s3_server(tmp_path / "s3") as server:
+        store = server.settings("files", data_dir=tmp_path, blobs_seconds=0.1)
+        found, remedy = doctor._files(store)
+        assert found.startswith("one written to, read from and removed from s3://mmapp/files in")
+        assert remedy == ""
+        assert [path for path in server.folder.rglob("*") if path.is_file()] == []
+    found, remedy = doctor._files(store)
+    assert "s3://mmapp/files (no connection)" in found
+    assert "MMAPP_BLOBS_" in remedy
+
+
 def test_an_open_queue_is_told_without_asking_it(settings: Settings) -> None:
     found, remedy = doctor._redis(settings.model_copy(update={"redis_url": "redis://queue/0"}))
     assert "no password" in found
@@ -76,6 +95,30 @@ def test_a_host_without_a_ready_worker_is_told_and_one_that_loads_too(
     assert doctor._workers(settings) == ("w: loading the checkpoint", "Wait, then look again")
     jobs.greet(dataclasses.replace(info, ready=True))
     assert doctor._workers(settings) == ("w: nano on cpu", "")
+
+
+def test_a_role_that_nobody_has_is_told_with_what_to_start(settings: Settings, jobs: Jobs) -> None:
+    now, of = datetime.now(UTC), Process.current()
+    info = WorkerInfo("w", "nano", "a", "cpu", "float32", True, "", now, now, None, of, of.pid)
+    jobs.greet(dataclasses.replace(info, roles=(Role.GENERATE,)))
+    found, remedy = doctor._workers(settings)
+    assert "w: nano on cpu (generate); none has the role ingest" in found
+    assert "`mmapp worker --role ingest`" in remedy
+    jobs.greet(dataclasses.replace(info, name="i", checkpoint="", roles=(Role.INGEST,)))
+    assert doctor._workers(settings)[1] == "", "the checkpoint has no encoder of its own"
+    assert has_workers(jobs)
+    (settings.checkpoint / CONFIG).write_text('{"vision_config": {"image_size": 8}}')
+    assert "--role encode`" in doctor._workers(settings)[1]
+    assert not has_workers(jobs)
+    seeing = dataclasses.replace(info, name="e", roles=(Role.ENCODE,))
+    for encoder, wrong in (
+        (dataclasses.replace(seeing, weights_sha256="b"), "MMAPP_CHECKPOINT"),
+        (dataclasses.replace(seeing, dtype="bfloat16"), "MMAPP_DTYPE"),
+    ):
+        jobs.greet(encoder)
+        assert wrong in doctor._workers(settings)[1]
+    jobs.greet(seeing)
+    assert doctor._workers(settings)[1] == ""
 
 
 def test_weights_that_do_not_fit_the_free_memory_are_told(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mmapp.config import Settings
 from mmapp.errors import BadInput, NotPossible
-from mmapp.jobs import BatchRow, Jobs
+from mmapp.jobs import BatchRow, Jobs, retention
 from mmapp.types import Label, Listing, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, engine
-from tests.servers import empty_tables, migrated_sqlite
+from tests.servers import empty_tables, migrated_sqlite, s3_server
 
 
 def silent(_done: int, _total: int) -> None:
@@ -75,6 +76,32 @@ def test_what_one_database_held_the_other_holds_after_a_restore(
         assert restored.get(waiting.id).status is Status.SUCCEEDED
         with pytest.raises(NotPossible, match="into an empty one"):
             restored.restore(file, silent)
+
+
+def test_a_backup_moves_files_into_a_bucket_where_they_are_pruned_like_others(
+    jobs: Jobs, filled: str, other: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, again = tmp_path / "all.zip", tmp_path / "again.zip"
+    jobs.backup(file, silent)
+    with s3_server(tmp_path / "s3") as server:
+        fields = ("blobs_url", "blobs_endpoint", "blobs_key_id", "blobs_secret")
+        store = server.settings("moved")
+        there = other.model_copy(update={name: getattr(store, name) for name in fields})
+        with Jobs.open(there) as moved:
+            written = moved.restore(file, silent)
+            moved.backup(again, silent)
+            (waiting,) = moved.list(status=Status.QUEUED)
+            moved.run(waiting.id, engine(), "w")
+            assert moved.get(waiting.id).status is Status.SUCCEEDED
+            assert moved.result(filled) == jobs.result(filled)
+            orphan = moved._blobs.put(b"no row knows it")
+            monkeypatch.setattr(retention, "GRACE_S", -60.0)
+            assert moved.prune(timedelta(days=30)).blobs == 1
+            assert not moved._blobs.has(orphan)
+        assert len([path for path in server.files("moved").rglob("*") if path.is_file()]) == 2
+    with zipfile.ZipFile(again) as archive:
+        assert sum(name.startswith("blobs/") for name in archive.namelist()) == written.blobs
+    assert not (other.data_dir / "blobs").exists()
 
 
 def test_no_file_is_written_over_and_no_half_of_one_stays(jobs: Jobs, tmp_path: Path) -> None:

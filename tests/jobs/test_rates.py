@@ -93,7 +93,7 @@ def test_other_weights_other_devices_and_remembered_readings_say_nothing() -> No
     foreign = record(10, 99.0, weights_sha256="other")
     elsewhere = record(10, 99.0, device="cuda:0")
     remembered = record(10, 99.0, tokens={"read": 10, "remembered": 9, "scored": 1})
-    for one in (foreign, elsewhere, remembered):
+    for one in (foreign, elsewhere, remembered, {}, {"durations_s": {"total": 1.0}}):
         assert known(one, one, one).lines == {}
     own = record(10, 99.0)
     assert set(known(own, own, own).lines) == {(ASK, "tokens"), (None, "tokens")}

@@ -11,6 +11,7 @@ import sqlalchemy
 
 from mmapp.errors import NotFound
 from mmapp.jobs import BatchRow, Jobs
+from mmapp.storage import Folder
 from mmapp.types import Document, Label, Listing, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddPhoto, AddText
 from tests.jobs.scenes import TEXT, engine
@@ -116,7 +117,7 @@ def test_files_go_and_results_stay_and_what_waits_keeps_its_files(
 
 def test_bytes_that_were_stored_a_moment_ago_wait_for_their_row(jobs: Jobs) -> None:
     fresh = jobs._blobs.put(b"its row comes next")
-    half: Path = jobs._blobs.path(fresh).with_name(".new-half")
+    half: Path = Folder(jobs.settings.data_dir / "blobs").path(fresh).with_name(".new-half")
     half.write_bytes(b"killed")
     assert jobs.prune(AGE).blobs == 0
     make_old(jobs)

@@ -52,6 +52,10 @@ def test_metrics_tell_the_queue_and_what_workers_did(jobs: Jobs, add_text: AddTe
     assert samples["mmapp_queue_jobs{lane=batch}"] == 1
     assert samples["mmapp_queue_jobs{lane=interactive}"] == 0
     assert samples["mmapp_queue_oldest_seconds{lane=batch}"] >= 0
+    assert samples["mmapp_role_queue_jobs{role=generate}"] == 1
+    assert samples["mmapp_role_queue_jobs{role=encode}"] == 0
+    assert samples["mmapp_role_queue_oldest_seconds{role=generate}"] >= 0
+    assert samples["mmapp_role_served{role=encode}"] == 1
     assert samples["mmapp_jobs{status=succeeded}"] == 2
     assert samples["mmapp_duplicates_last_hour{}"] == 1
     by = "task=summarize,worker=w"

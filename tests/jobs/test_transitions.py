@@ -9,7 +9,7 @@ from mmapp.db.attempts import NewResult
 from mmapp.errors import NotPossible
 from mmapp.jobs import Jobs
 from mmapp.jobs.transitions import TRANSITIONS
-from mmapp.types import Job, Status, SummarizeParams, TaskName
+from mmapp.types import Job, Role, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddText
 from tests.jobs.scenes import engine
 from tests.jobs.test_run import expire, taken
@@ -76,6 +76,11 @@ def put_back(jobs: Jobs, job_id: str) -> None:
         repository.attempts.put_back(job_id, attempt_of(jobs, job_id))
 
 
+def hand_over(jobs: Jobs, job_id: str) -> None:
+    with jobs._database.transaction() as repository:
+        repository.attempts.hand_over(job_id, attempt_of(jobs, job_id), Role.GENERATE, {})
+
+
 def stop(jobs: Jobs, job_id: str) -> None:
     with jobs._database.transaction() as repository:
         repository.attempts.end_cancelled(job_id, attempt_of(jobs, job_id))
@@ -86,6 +91,7 @@ EVENTS: dict[str, Callable[[Jobs, str], object]] = {
     "succeed": succeed,
     "fail": fail,
     "put back": put_back,
+    "hand over": hand_over,
     "cancel": lambda jobs, job_id: jobs.cancel(job_id),
     "stop": stop,
     "free": lambda jobs, _: jobs.sweep(),

@@ -170,7 +170,7 @@ def answers(folder: Path, device: str, way: str = "layers") -> list[Any]:
     text = engine.generate(prefix, "go on", max_tokens=5)
     many = engine.score_many([(prefix, asked), (["文件"], asked)])
     logits = engine.logits(engine.tokenizer.encode("the cat sat on the mat, no, yes"))
-    return [scores, text, many, logits.tolist()]
+    return [text, torch.tensor(scores), *map(torch.tensor, many), logits]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,9 @@ def test_answers_do_not_depend_on_where_weights_lie(
     names = [f"cpu:{number}" for number in range(count)]
     with Machine() as machine:
         apart = answers(tiny_checkpoint, ",".join(names), way)
-    assert apart == alone
+    assert apart[0] == alone[0]
+    # One device computes with compiled functions, whose sums are in another order.
+    torch.testing.assert_close(apart[1:], alone[1:], atol=1e-5, rtol=1e-5)
     assert {str(device) for device in machine.computed} >= set(names)
 
 

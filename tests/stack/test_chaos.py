@@ -91,7 +91,7 @@ def test_jobs_survive_a_killed_redis(stack: Stack, jobs: Jobs, submit: Submit) -
 
 def test_a_message_that_comes_three_times_runs_once(jobs: Jobs, submit: Submit) -> None:
     job = submit("Cádiz", LONG)
-    jobs._broker.send([Message(job.id, Priority.INTERACTIVE)] * 2)
+    jobs._broker.send([Message(job.id, Priority.INTERACTIVE, job.role)] * 2)
     done = finished(jobs, job)
     until(lambda: jobs._broker.depth() == 0)
     assert (done.status, done.attempts) == (Status.SUCCEEDED, 1)

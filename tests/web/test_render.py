@@ -374,5 +374,6 @@ def test_a_job_that_waits_says_what_is_before_it_and_what_it_takes() -> None:
     chinese = render.outlook(ZH, estimate, Outlook(1, 30.0, 180.0))
     assert "前面还有 1 个任务 · 约 30 秒后开始 · 预计用时约 2 分钟" in chinese
     assert "先对 2 页进行文字识别 · 共需读取和提问 31,000 个词元 · 分 3 部分读取" in chinese
+    assert [render.duration(EN, seconds) for seconds in (0, 0.2, 89)] == ["0 s", "1 s", "89 s"]
     unknown = render.outlook(EN, Estimate(1, 5, 0, 0), Outlook(0, None, None))
     assert ">Next in line<" in unknown

@@ -13,7 +13,7 @@ from mmapp import plots
 from mmapp.config import REPOSITORY
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.processes import Process
-from mmapp.types import Job, Priority, SummarizeParams, TaskName
+from mmapp.types import Capacity, Job, Priority, Role, SummarizeParams, TaskName
 from mmapp.web.frame import Site
 from mmapp.web.system_page import CardFigure, card_figures, checkpoint, show
 from mmapp.web.words import LANGUAGES, Words
@@ -27,7 +27,7 @@ def worker(name: str, *, ready: bool = True, error: str = "") -> WorkerInfo:
 def test_workers_are_shown_with_what_they_do(site: Site, jobs: Jobs, summary: Job) -> None:
     assert "No worker is ready" in show(site)
     for info in (
-        worker("ready"),
+        dataclasses.replace(worker("ready"), capacity=Capacity(7_168, 10**6, 900.0)),
         worker("loading", ready=False),
         worker("silent"),
         worker("busy"),
@@ -47,6 +47,7 @@ def test_workers_are_shown_with_what_they_do(site: Site, jobs: Jobs, summary: Jo
     page = show(site)
     for words in (
         "<td>ready</td><td>ready</td>",
+        "<td>cpu · reads 7,168 tokens at once</td>",
         "<td>loading the checkpoint</td>",
         "&lt;b&gt;broken</td><td>no &lt;memory&gt;</td>",
         "<td>silent for 10 min</td>",
@@ -67,6 +68,27 @@ def test_every_lane_has_its_words_and_its_wait(site: Site, jobs: Jobs, language:
     waits = {Priority.BATCH: 1, Priority.INTERACTIVE: 0}
     for priority, count in waits.items():
         assert f"<td>{say(f'lane_{priority}')}</td><td>{count}</td>" in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_roles_are_shown_where_they_are_apart_and_what_nobody_does(
+    site: Site, jobs: Jobs, language: str
+) -> None:
+    say = Words(language)  # type: ignore[arg-type]
+    site = dataclasses.replace(site, say=say)
+    document = jobs.add_document("a.txt", b"A text of one sentence.")
+    jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 1))
+    jobs.greet(worker("whole"))
+    assert say("waits_for") not in show(site)
+    with jobs._database.transaction() as repository:
+        repository.workers.forget(["whole"])
+    jobs.greet(dataclasses.replace(worker("one"), roles=(Role.INGEST, Role.ENCODE)))
+    page = show(site)
+    assert f"<td>{say('role_ingest')} · {say('role_encode')}</td>" in page
+    assert f"<td>{say('role_generate')}</td><td>1</td>" in page
+    assert "mmapp worker --role generate" in page
+    jobs.greet(dataclasses.replace(worker("other"), roles=(Role.GENERATE,)))
+    assert "mmapp worker --role" not in show(site)
 
 
 def test_figures_come_from_the_model_card_alone(site: Site, tmp_path: Path) -> None:

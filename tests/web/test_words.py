@@ -24,7 +24,7 @@ SOURCES = Path(mmapp.web.__file__).parent.glob("*.py")
 #: Keys that are put together: from the nouns of the application or a page's name.
 COMPOSED = re.compile(
     r"(phase|unit|error|missing|mode|task|coverage|hidden|recent|documents|ask|compare|listings|batch"
-    r"|results|field|found_by|kind|change|old|new|system|lane|worker|figure)_.*"
+    r"|results|field|found_by|kind|change|old|new|system|lane|role|worker|figure)_.*"
 )
 
 

@@ -198,7 +198,7 @@ def test_a_job_whose_smallest_part_does_not_fit_now_is_given_back(nano: Nano) ->
         nano.child.run(job.id)
     back = nano.jobs.get(job.id)
     assert (back.status, back.attempts) == (Status.QUEUED, 1)
-    nano.jobs.run(job.id, nano.child._engine, "w")
+    nano.jobs.run(job.id, nano.child._loaded, "w")
     assert nano.jobs.get(job.id).status is Status.SUCCEEDED
 
 

@@ -80,10 +80,11 @@ def test_workers_tell_events_to_flower_only_when_told_to() -> None:
     assert f"worker-{os.getpid()}@%h" in arguments(telling)
 
 
-def test_the_application_is_found_by_flower_with_its_broker_and_queue() -> None:
-    program = (
-        "from workers.monitor import app; print(app.conf.broker_url, app.conf.task_default_queue)"
-    )
+def test_the_application_is_found_by_flower_with_its_broker_and_queues() -> None:
+    program = """
+from workers.monitor import app
+print(app.conf.broker_url, *sorted(queue.name for queue in app.conf.task_queues))
+"""
     environment = {**os.environ, "MMAPP_REDIS_URL": "redis://queue:6379/3"}
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -93,4 +94,4 @@ def test_the_application_is_found_by_flower_with_its_broker_and_queue() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "redis://queue:6379/3 mmapp\n"
+    assert done.stdout == "redis://queue:6379/3 mmapp.encode mmapp.generate mmapp.ingest\n"

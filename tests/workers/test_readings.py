@@ -78,7 +78,7 @@ def test_a_photo_of_several_listings_is_encoded_once(
 ) -> None:
     photo = jobs.add_document("photo.png", photo_bytes("red")).sha256
     child = Child.start(settings)
-    engine = child._engine
+    engine = child._loaded
     assert isinstance(engine, Engine)
     encode = engine.transformer.encode
     tiles: list[int] = []

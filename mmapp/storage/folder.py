@@ -1,34 +1,26 @@
-"""Blobs: the bytes of documents and page pictures, each in a file named by its sha256.
-
-Writing is atomic and idempotent, so any process may be killed at any moment and several may write
-the same bytes at once. A name that is no sha256 is refused, so no path can leave the folder. Only
-`jobs` calls it; what may be stored was decided in `documents`.
-"""
+"""Blobs in a folder: on this machine's disk, or on one that several machines share."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mmapp.errors import NotFound, StorageProblem
+from mmapp.errors import StorageProblem
+from mmapp.storage.blobs import SHA256, Stored, missing, name_of, verified
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
-
-class Blobs:
-    """A folder of blobs, spread over 256 folders by the first two digits."""
+class Folder:
+    """A folder of blobs; a blob is written beside its place and moved there."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.place = str(root)
 
     def put(self, data: bytes) -> str:
-        """Store `data` and return its sha256; what is there already is not written again."""
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(sha256)
         if target.exists():
@@ -58,43 +50,31 @@ class Blobs:
         )
 
     def get(self, sha256: str) -> bytes:
+        path = self.path(sha256)
         try:
-            return self.path(sha256).read_bytes()
+            return verified(sha256, path.read_bytes(), str(path))
         except FileNotFoundError:
-            raise NotFound(
-                f"The stored file {sha256[:12]}… is missing from {self.root}. Add it again."
-            ) from None
+            raise missing(sha256, self.place) from None
 
     def has(self, sha256: str) -> bool:
         return self.path(sha256).is_file()
 
     def path(self, sha256: str) -> Path:
         """Where the blob is, or would be."""
-        if not SHA256.fullmatch(sha256):
-            raise NotFound(f"{sha256[:80]!r} is not a sha256, so no file is stored under it.")
-        return self.root / sha256[:2] / sha256[2:]
+        return self.root / name_of(sha256)
 
     def delete(self, sha256: str) -> None:
-        """Remove the blob; nothing happens when there is none."""
-        self.path(sha256).unlink(missing_ok=True)
+        self.remove([name_of(sha256)])
 
-    def files(self) -> Iterator[BlobFile]:
-        """Every file of the folder; those that vanish meanwhile are passed over."""
+    def stored(self) -> Iterator[Stored]:
         for path in self.root.glob("??/*"):
             sha256 = path.parent.name + path.name
             with contextlib.suppress(FileNotFoundError):
                 state = path.stat()
-                name = sha256 if SHA256.fullmatch(sha256) else None
-                yield BlobFile(path, name, state.st_size, state.st_mtime)
+                known = sha256 if SHA256.fullmatch(sha256) else None
+                name = f"{path.parent.name}/{path.name}"
+                yield Stored(name, known, state.st_size, state.st_mtime)
 
-
-@dataclass(frozen=True, slots=True)
-class BlobFile:
-    """A file in the folder of blobs."""
-
-    path: Path
-    #: The blob's hash; None: half of a file, which a killed process left.
-    sha256: str | None
-    size_bytes: int
-    #: When it was written, in seconds since 1970.
-    written_at: float
+    def remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
