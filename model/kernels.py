@@ -4,7 +4,7 @@ Where few tokens are read at a time, as in decoding, torch's products use little
 which memory can be read, least where weights are not float32. Where there are more, weights in
 bfloat16 have to be widened before torch multiplies them well. These serve on CPUs, without
 gradients, where there is a C compiler; without one, everything is computed by torch. A large
-product is cut among as many threads as torch may use. Compiling takes three seconds, once on a
+product is cut among as many threads as torch may use. Compiling takes 2.5 seconds, once on a
 machine: the library is kept in the user's cache folder. Called by `products`, `moe` and
 `quantized.layers`, which ask `serve` first, and by `decoding`.
 

@@ -130,7 +130,8 @@ def _worker(say: Words, statistics: Statistics, worker: WorkerInfo) -> tuple[str
     elif worker.job_id:
         state = say("worker_busy", job=worker.job_id)
     done = sum(count for _, outcome, count in worker.counters.get("jobs", ()) if outcome in DONE)
-    device = " ".join(filter(None, (worker.device, worker.dtype)))
+    # What is chosen for it is known when it has loaded.
+    device = " ".join(filter(None, (worker.device, worker.dtype))) if worker.ready else "…"
     if worker.capacity:
         device += " · " + say("worker_holds", n=f"{worker.capacity.context_tokens:,}")
     names = " · ".join(say(f"role_{role}") for role in worker.roles)

@@ -14,7 +14,8 @@ from model import kernels
 from model.cache import Cache
 from model.config import ModelConfig, TextConfig
 from model.decoding import MOST_STEPS, Decoder, DecoderOf
-from model.quantized.quantize import Precision, quantize
+from model.quantized.quantize import quantize
+from model.quantized.rounding import Precision
 from model.transformer import Layout, Transformer
 
 TOLERANCE = 2e-5
