@@ -9,18 +9,17 @@ Refuses a checkpoint that reads text only. Called by the application's worker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 
-from model.checkpoint import load_config, load_transformer, weights_sha256
+from model.checkpoint import load_config, load_transformer
 from model.engine import EngineError, choose_devices, choose_dtype, read_profile
-from model.eyes import Eyes, processor_of
-from model.features import FeatureFolder, FeatureStore
+from model.eyes import processor_of
+from model.features import FeatureStore
+from model.loaded import Loaded
 from model.transformer import Transformer
 
 #: How the names of all weights begin that make features of pictures.
@@ -53,48 +52,23 @@ def load_encoder(
     return encoder
 
 
-class Encoder:
+class Encoder(Loaded):
     """A vision encoder that keeps what it makes."""
 
     def __init__(
         self, folder: Path, transformer: Transformer, device: torch.device, dtype: torch.dtype
     ) -> None:
+        # Nothing is held in memory: whoever needs it is another process.
+        nothing = FeatureStore(0)
+        super().__init__(folder, read_profile(folder), transformer, device, dtype, nothing)
         processor = processor_of(folder, transformer.config)
         assert processor is not None  # its config tells of an encoder
-        self.folder = folder
-        self.profile: Mapping[str, Any] = read_profile(folder)
-        self._transformer, self._processor = transformer, processor
-        self._device, self._dtype = device, dtype
-        # Nothing is held in memory: whoever needs it is another process.
-        self.eyes = Eyes(transformer, device, dtype, FeatureStore(0))
-
-    @property
-    def name(self) -> str:
-        """The checkpoint folder's name."""
-        return self.folder.resolve().name
-
-    @cached_property
-    def weights_sha256(self) -> str:
-        """Hash of all weights of the checkpoint; read from disk when first asked for."""
-        return weights_sha256(self.folder)
-
-    @property
-    def dtype(self) -> str:
-        return str(self._dtype).removeprefix("torch.")
-
-    @property
-    def device(self) -> str:
-        return str(self._device)
+        self._processor = processor
 
     @property
     def nbytes(self) -> int:
         """Memory of the weights; those that were not read have none."""
         return sum(w.nbytes for w in self._transformer.parameters() if not w.is_meta)
-
-    def share_features(self, folder: Path | str, disk_bytes: int) -> None:
-        """Keeps what it makes in a folder, under a budget of bytes. OSError: it can't be made."""
-        maker = self.eyes.maker(self.weights_sha256)
-        self.eyes.features.folder = FeatureFolder(folder, maker, disk_bytes)
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Image.Image]) -> None:

@@ -30,14 +30,14 @@ from model.checkpoint import (
     load_config,
     load_transformer,
     stored_tensor_bytes,
-    weights_sha256,
 )
 from model.config import TextConfig
 from model.decoding import Decoder, DecoderOf
-from model.eyes import Eyes, image_hash, processor_of
-from model.features import FeatureFolder, FeatureStore
+from model.eyes import image_hash, processor_of
+from model.features import FeatureStore
 from model.gaze import Gaze, View
 from model.image import ImageProcessor, Size, Tiles
+from model.loaded import Loaded
 from model.memory import device_of
 from model.pages import CACHE_DTYPES
 from model.placement import PlacementError, Plan, plan
@@ -145,7 +145,7 @@ def place(
         raise EngineError(f"{folder}: {error}") from error
 
 
-class Engine:
+class Engine(Loaded):
     """A loaded checkpoint."""
 
     def __init__(
@@ -159,17 +159,16 @@ class Engine:
         feature_bytes: int = FEATURE_BYTES,
         context_length: int | None = None,  #: None: max_position_embeddings
     ) -> None:
-        self.folder = folder
+        weight = next(transformer.parameters())
+        features = FeatureStore(feature_bytes)
+        super().__init__(
+            folder, read_profile(folder), transformer.eval(), weight.device, weight.dtype, features
+        )
         self.prefixes = prefixes
         self.piece_tokens = piece_tokens
-        self.profile: Mapping[str, Any] = read_profile(folder)
-        self._transformer = transformer.eval()
         self._text = transformer.config.text
-        weight = next(transformer.parameters())
-        self._dtype, self._device = weight.dtype, weight.device
         self._cache_dtype = cache_dtype or weight.dtype
         self._decoder = DecoderOf(transformer)
-        self.eyes = Eyes(transformer, weight.device, weight.dtype, FeatureStore(feature_bytes))
         self._context_length = context_length or self.trained_length
         _require_positions(self.name, self._text, self._context_length)
 
@@ -192,26 +191,6 @@ class Engine:
     def image_processor(self) -> ImageProcessor | None:
         """None for a checkpoint that reads text only."""
         return processor_of(self.folder, self._transformer.config)
-
-    def share_features(self, folder: Path | str, disk_bytes: int = 0) -> None:
-        """From now on finds in a folder what other processes made of pictures, and keeps there what
-        it makes itself, under a budget of bytes; 0: keeps nothing. OSError: it can't be made."""
-        maker = self.eyes.maker(self.weights_sha256)
-        self.eyes.features.folder = FeatureFolder(folder, maker, disk_bytes)
-
-    @property
-    def name(self) -> str:
-        """The checkpoint folder's name."""
-        return self.folder.resolve().name
-
-    @cached_property
-    def weights_sha256(self) -> str:
-        """Hash of the weights; read from disk when first asked for."""
-        return weights_sha256(self.folder)
-
-    @property
-    def dtype(self) -> str:
-        return str(self._dtype).removeprefix("torch.")
 
     @property
     def cache_dtype(self) -> str:
