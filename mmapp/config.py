@@ -44,7 +44,7 @@ def values_in_files(fields: Iterable[str], environment: Mapping[str, str]) -> di
 
 
 class Settings(BaseSettings):
-    """Every setting, its default, and what it does (the README's table is made from this)."""
+    """Every setting, its default, and what it does (docs/settings.md is made from this)."""
 
     model_config = SettingsConfigDict(env_prefix="MMAPP_", env_file=".env", frozen=True)
 

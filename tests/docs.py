@@ -1,4 +1,4 @@
-"""The parts of README.md and ARCHITECTURE.md that are made from the code.
+"""The parts of README.md, ARCHITECTURE.md and docs/settings.md that are made from the code.
 
 `python -m tests.docs` writes them and `tests/test_docs.py` compares them. A part stands between
 `<!-- name -->` and `<!-- /name -->`.
@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+SETTINGS = ROOT / "docs" / "settings.md"
 
 
 def tree() -> str:
@@ -91,7 +92,7 @@ def transitions_table() -> str:
 PARTS: dict[tuple[Path, str], Callable[[], str]] = {
     (ARCHITECTURE, "tree"): tree,
     (ARCHITECTURE, "transitions"): transitions_table,
-    (README, "settings"): settings_table,
+    (SETTINGS, "settings"): settings_table,
     (README, "verbs"): verbs_table,
 }
 
@@ -108,7 +109,7 @@ def written(path: Path, name: str) -> str:
 
 
 def write() -> None:
-    """Bring both files up to date."""
+    """Bring all files up to date."""
     for (path, name), make in PARTS.items():
         text = path.read_text(encoding="utf-8")
         before, mark = text.split(f"<!-- {name} -->\n")[0], f"<!-- {name} -->\n"

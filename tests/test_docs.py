@@ -1,4 +1,4 @@
-"""What README.md and ARCHITECTURE.md say is what the code does."""
+"""What README.md, ARCHITECTURE.md and docs/ say is what the code does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_part_made_from_the_code_is_up_to_date(path: Path, name: str) -> None:
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
-    for path in (docs.README, docs.ARCHITECTURE, docs.ROOT / "CONTRIBUTING.md", OPERATIONS):
+    for path in (*docs.ROOT.glob("*.md"), *(docs.ROOT / "docs").glob("*.md")):
         targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8"))
         missing = [target for target in targets if not (path.parent / target).exists()]
         assert not missing, f"{path.name} links to {missing}"
