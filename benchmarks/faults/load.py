@@ -78,8 +78,8 @@ class Load:
     def submit_special(self, kind: str) -> Special:
         """A job that can't be done, hangs or kills whoever runs it.
 
-        A photo's file becomes garbage, or a pipe that nobody writes into, as on a network's disk
-        that has gone.
+        A photo's picture is none, or its file a pipe that nobody writes into, as on a network's
+        disk that has gone.
         """
         if kind == "kills":
             return Special(self._submit(self._summary(60)), kind)
@@ -90,7 +90,7 @@ class Load:
         if kind == "hangs":
             os.mkfifo(blob)
         else:
-            blob.write_bytes(b"no picture")
+            self._set_picture(params.photos[0], b"no picture")
         special = Special(self._submit(params), kind, blob, data)
         # Nobody asks for it again: that would end as this does.
         self._given.remove(params)
@@ -130,10 +130,19 @@ class Load:
 
     def _picture_of(self, photo: str) -> Path:
         """The file that a worker reads, which is the photo as the reader encoded it anew."""
-        jobs = self._scene.jobs
-        with jobs._database.snapshot() as repository:
+        with self._scene.jobs._database.snapshot() as repository:
             picture = repository.documents.page_image(photo, 1)
-        return Folder(jobs.settings.data_dir / "blobs").path(picture or photo)
+        return self._blobs.path(picture or photo)
+
+    def _set_picture(self, photo: str, data: bytes) -> None:
+        """Stores it as any picture is, for a file of other bytes would be found out."""
+        picture = self._blobs.put(data)
+        with self._scene.jobs._database.transaction() as repository:
+            repository.documents.set_page_image(photo, 1, picture)
+
+    @property
+    def _blobs(self) -> Folder:
+        return Folder(self._scene.jobs.settings.data_dir / "blobs")
 
 
 def noise_png(chance: random.Random, side: int = 32) -> bytes:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mmapp.broker import QUEUES
 from mmapp.errors import NotFound
 from mmapp.jobs import BatchRow, Jobs
-from mmapp.types import Priority, Status, SummarizeParams, TaskName
+from mmapp.types import Priority, Role, Status, SummarizeParams, TaskName
 from tests.jobs.conftest import AddText
 from tests.jobs.scenes import TEXT, engine
 
@@ -76,7 +77,8 @@ def test_messages_of_people_are_delivered_before_those_of_batches(
     batch = queued_jobs.submit_batch("b", TaskName.SUMMARIZE, rows(add_text, 2))
     job = queued_jobs.submit(TaskName.SUMMARIZE, SummarizeParams(add_text(TEXT).sha256, 1))
     app = queued_jobs._broker._connected_app()
-    with app.connection_for_read() as connection, connection.SimpleQueue("mmapp") as queue:
+    name = QUEUES[Role.GENERATE]
+    with app.connection_for_read() as connection, connection.SimpleQueue(name) as queue:
         delivered = [queue.get(timeout=5).payload[0][0] for _ in range(3)]
     assert delivered[0] == job.id
     assert sorted(delivered[1:]) == sorted(row.job.id for row in queued_jobs.batch_rows(batch.id))
