@@ -356,14 +356,15 @@ def shares(
         for name, turns in measured[work.name].items():
             if not name.startswith("ours") or work.batch > 1:
                 continue
+            way = name.removeprefix("ours").replace(" ", ", ")
             if work.kind == "prefill":
-                told = "GFLOP/s of products"
+                told = f"GFLOP/s of products{way}"
                 layers, _ = weights  # the unembedding is multiplied with the last token alone
                 reached, limit = 2 * turns.value(work) * layers, limits["matrix"]
             elif work.kind == "decode":
                 size = getattr(torch, options.dtype).itemsize
                 read = sum(weights) * (1 if name in OURS_OF.values() else size)
-                told = "GB/s of weights" + name.removeprefix("ours").replace(" ", ", ")
+                told = f"GB/s of weights{way}"
                 reached, limit = turns.value(work) * read, limits["read"]
             else:
                 continue
