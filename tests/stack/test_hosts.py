@@ -91,7 +91,7 @@ def test_a_host_that_is_cut_off_loses_its_job_to_another_and_writes_nothing_when
     with Jobs.open(site.settings) as jobs:
         hosts = {name: site.worker(name, tmp_path) for name in ("north", "south")}
         until(lambda: names(jobs) == set(hosts), READY_S)
-        document = jobs.add_document("long.txt", story("Tallinn", 200).encode())
+        document = jobs.add_document("long.txt", story("Tallinn", 600).encode())
         job = jobs.submit(TaskName.SUMMARIZE, SummarizeParams(document.sha256, 1))
         first = in_the_middle(jobs, job.id).name.rsplit("-", 2)[0]
         (other,) = set(hosts) - {first}
