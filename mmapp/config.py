@@ -23,6 +23,9 @@ from mmapp.types import Role
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+#: Folders in the data folder: what workers keep of what they read, and of pictures that they saw.
+READINGS, FEATURES = "readings", "features"
+
 #: Every role, as `roles` names them.
 ALL_ROLES = ",".join(Role)
 
@@ -223,6 +226,11 @@ class Settings(BaseSettings):
     def worker_roles(self) -> tuple[Role, ...]:
         """What a worker with these settings does."""
         return tuple(Role(name) for name in self.roles.split(","))
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether a worker with these settings loads any part of a model."""
+        return self.worker_roles != (Role.INGEST,)
 
     @property
     def recognition(self) -> str:

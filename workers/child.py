@@ -22,7 +22,6 @@ from mmapp.errors import CheckpointProblem, JobStalled
 from mmapp.jobs import Jobs, WorkerInfo
 from mmapp.logs import get_logger
 from mmapp.processes import Process
-from mmapp.types import Role
 
 if TYPE_CHECKING:
     from model import PrefixStore
@@ -61,7 +60,7 @@ class Child:
         jobs.greet(info)
         threading.Thread(target=_beat, args=(jobs, info.name), daemon=True).start()
         loaded, room, readings = None, None, None
-        if settings.worker_roles != (Role.INGEST,):
+        if settings.asks_model:
             try:
                 loaded, room, readings = _load(settings)
                 capacity = None if room is None else room.capacity()
@@ -116,18 +115,17 @@ def _load(settings: Settings) -> tuple[Loaded, Room | None, PrefixStore | None]:
 
 def _introduction(settings: Settings) -> WorkerInfo:
     """What is known before anything is loaded."""
-    asks_model = settings.worker_roles != (Role.INGEST,)
     process = Process.current()
     now = datetime.now(UTC)
     return WorkerInfo(
         # A restarted container has the name and process ids of its last life; the end differs.
         name=f"{socket.gethostname()}-{process.pid}-{secrets.token_hex(2)}",
         checkpoint=(settings.engine_model if settings.engine_url else settings.checkpoint.name)
-        if asks_model
+        if settings.asks_model
         else "",
         weights_sha256="",
-        device=settings.device if asks_model else "cpu",
-        dtype=settings.dtype if asks_model else "",
+        device=settings.device if settings.asks_model else "cpu",
+        dtype=settings.dtype if settings.asks_model else "",
         ready=False,
         error="",
         started_at=now,

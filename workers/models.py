@@ -11,16 +11,13 @@ from pathlib import Path
 import torch
 
 import model
-from mmapp.config import Settings
+from mmapp.config import FEATURES, Settings
 from mmapp.errors import CheckpointProblem
 from mmapp.types import Role
 from model import PrefixStore
 from workers.capacity import Room
 from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
-
-#: The folder in the data folder in which encoders keep what engines find.
-FEATURES = "features"
 
 Loaded = model.Engine | model.Encoder | RemoteEngine
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import torch
 
-from mmapp.config import Settings
+from mmapp.config import READINGS, Settings
 from mmapp.logs import get_logger
 from model import PrefixStore
 from model.memory import free_bytes
 
-FOLDER = "readings"
 MB = 10**6
 #: Of what is free, memory and disk alike, where the settings do not say.
 SHARE = 0.1
@@ -39,7 +38,7 @@ def open_store(settings: Settings, device: str) -> PrefixStore | None:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             disk = _disk_bytes(settings, data_dir)
-            return PrefixStore(memory, data_dir / FOLDER, disk, least_tokens=LEAST_TOKENS)
+            return PrefixStore(memory, data_dir / READINGS, disk, least_tokens=LEAST_TOKENS)
         except OSError as error:
             log.warning("readings are not kept on disk", reason=str(error))
     return PrefixStore(memory, least_tokens=LEAST_TOKENS) if memory else None

@@ -334,8 +334,11 @@ def _team(
 
 def _worker(one: WorkerInfo) -> str:
     doing = f"{one.checkpoint} on {one.device}" if one.checkpoint else one.device
-    is_whole = one.roles == tuple(Role)
-    return f"{one.name}: {doing}" if is_whole else f"{one.name}: {doing} ({', '.join(one.roles)})"
+    return (
+        f"{one.name}: {doing}"
+        if one.has_all_roles
+        else f"{one.name}: {doing} ({', '.join(one.roles)})"
+    )
 
 
 def _show(found: list[Check]) -> None:

@@ -60,6 +60,10 @@ class WorkerInfo:
             return "failed"
         return "ready" if self.ready else "loading"
 
+    @property
+    def has_all_roles(self) -> bool:
+        return self.roles == tuple(Role)
+
 
 class StoredWorkers:
     """Workers and their heartbeats."""

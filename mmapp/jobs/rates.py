@@ -4,9 +4,9 @@ A result's record tells how much work was estimated for its job and how many sec
 last results of a task a line is fitted, seconds = base + work * slope, by the weighted median of
 the slopes between all pairs (Theil 1950, Sen 1968; weighted by the pairs' distance, Jaeckel 1972),
 which a quarter of strange runs does not move; the last few tell by how much the machine is faster
-or slower now. Too few results of a task: those of all tasks that
-count tokens. None at all: what a worker read in a second when it was loaded, which knows nothing of
-the rest of a job and is told as such. Nothing measured: no seconds; no constant is made up.
+or slower now. Too few results of a task: those of all tasks that count tokens. None at all: what a
+worker read in a second when it was loaded, which knows nothing of the rest of a job and is told as
+such. Nothing measured: no seconds; no constant is made up.
 
 Pure. Called by `estimating` and `outlook`; refuses nothing.
 """

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from mmapp.broker import Broker
-from mmapp.config import Settings
+from mmapp.config import FEATURES, READINGS, Settings
 from mmapp.db import Database
 from mmapp.db.jobs import Filters
 from mmapp.db.workers import WorkerInfo
@@ -44,7 +44,6 @@ from mmapp.types import (
     Progress,
     Result,
     Review,
-    Role,
     Status,
     TaskName,
 )
@@ -187,7 +186,7 @@ class Jobs:
         with self._database.snapshot() as repository:
             leader, ahead = repository.turns.before(job_id)
             # Nobody foresees a queue for each role: then its order is told, and no time.
-            is_whole = all(worker.roles == tuple(Role) for worker in measured.workers)
+            is_whole = all(worker.has_all_roles for worker in measured.workers)
             names = [worker.name for worker in measured.workers if is_whole]
             queue = read(repository, names, measured.rates)
         return outlook(queue, leader, ahead)
@@ -413,7 +412,7 @@ class Jobs:
 
     def prune(self, age: timedelta, *, keep_results: bool = False, dry_run: bool = False) -> Pruned:
         """Removes jobs that ended longer ago, and files that nothing needs any more."""
-        kept = [self.settings.data_dir / name for name in ("readings", "features")]
+        kept = [self.settings.data_dir / name for name in (READINGS, FEATURES)]
         retention = Retention(self._database, self._blobs, kept)
         return retention.prune(age, keep_results=keep_results, dry_run=dry_run)
 

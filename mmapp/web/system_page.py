@@ -19,7 +19,7 @@ from mmapp.config import Settings
 from mmapp.jobs import Statistics, System, WorkerInfo
 from mmapp.jobs.statistics import SILENT_S
 from mmapp.jobs.tally import HANDED_OVER
-from mmapp.types import Role, Status
+from mmapp.types import Status
 from mmapp.web import render
 from mmapp.web.frame import Site, bottom, guarded, html, top
 from mmapp.web.render import escape
@@ -92,7 +92,7 @@ def _queue(say: Words, statistics: Statistics) -> str:
 def _roles(say: Words, statistics: Statistics) -> str:
     """What waits for which role, where workers have roles apart, and which role nobody has."""
     unserved = statistics.unserved if statistics.workers else []
-    if not unserved and all(worker.roles == tuple(Role) for worker in statistics.workers):
+    if not unserved and all(worker.has_all_roles for worker in statistics.workers):
         return ""
     rows = [
         (say(f"role_{queue.role}"), str(queue.waiting), render.duration(say, queue.oldest_s))
@@ -135,7 +135,7 @@ def _worker(say: Words, statistics: Statistics, worker: WorkerInfo) -> tuple[str
     if worker.capacity:
         device += " · " + say("worker_holds", n=f"{worker.capacity.context_tokens:,}")
     names = " · ".join(say(f"role_{role}") for role in worker.roles)
-    roles = say("role_all") if worker.roles == tuple(Role) else names
+    roles = say("role_all") if worker.has_all_roles else names
     return worker.name, state, roles, worker.checkpoint, device, f"{done:,}"
 
 

@@ -72,14 +72,6 @@ def jobs(settings: Settings) -> Iterator[Jobs]:
 
 
 @pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("r"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def queued_jobs(settings: Settings, redis: RedisServer) -> Iterator[Jobs]:
     """The same jobs as `jobs`, with a broker."""
     with Jobs.open(settings.model_copy(update={"redis_url": redis.url})) as opened:

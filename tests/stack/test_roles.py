@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pymupdf
-import pytest
 
 from mmapp.config import Settings
 from mmapp.db import migrate
@@ -33,14 +32,6 @@ from workers.child import Child
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "samples" / "photos"
-
-
-@pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("r"))
-    server.start()
-    yield server
-    server.kill()
 
 
 def settings_of(folder: Path, redis_url: str = "") -> Settings:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from mmapp.config import Settings
+from mmapp.config import READINGS, Settings
 from mmapp.db import migrate
 from mmapp.jobs import Jobs
 from mmapp.types import AskParams, Listing, Params, SummarizeParams, TaskName
 from model import Engine
 from tests.jobs.scenes import photo_bytes
 from workers.child import Child
-from workers.readings import FOLDER, LEAST_TOKENS, MB, MOST_DISK_BYTES, open_store
+from workers.readings import LEAST_TOKENS, MB, MOST_DISK_BYTES, open_store
 
 TEXT = {
     "en": "The garden of the old house is watered at dawn. Nobody counts the bees there. ",
@@ -68,7 +68,7 @@ def test_a_document_is_read_once_by_all_tasks_and_workers(
     elsewhere = tokens(jobs, other, TaskName.ASK, second)
     assert elsewhere["remembered"] == document < elsewhere["read"]
 
-    shutil.rmtree(settings.data_dir / FOLDER)
+    shutil.rmtree(settings.data_dir / READINGS)
     again = AskParams(sha256, QUESTIONS[language][0] + "?")
     assert tokens(jobs, one, TaskName.ASK, again)["remembered"] == 0
 
@@ -102,10 +102,10 @@ def test_budgets_are_those_of_the_settings_or_a_share_of_what_is_free(settings: 
     assert store(prefix_memory_mb=0, prefix_disk_mb=0) is None
     in_memory = store(prefix_memory_mb=7, prefix_disk_mb=0)
     assert (in_memory.memory_bytes, in_memory.folder) == (7 * MB, None)
-    assert not (settings.data_dir / FOLDER).exists()
+    assert not (settings.data_dir / READINGS).exists()
     on_disk = store(prefix_memory_mb=0, prefix_disk_mb=9)
     assert (on_disk.memory_bytes, on_disk.disk_bytes) == (0, 9 * MB)
-    assert (settings.data_dir / FOLDER).stat().st_mode & 0o777 == 0o700
+    assert (settings.data_dir / READINGS).stat().st_mode & 0o777 == 0o700
     shutil.rmtree(settings.data_dir)
     free = store()
     assert 0 < free.memory_bytes < 2**50
@@ -113,7 +113,7 @@ def test_budgets_are_those_of_the_settings_or_a_share_of_what_is_free(settings: 
 
 
 def test_a_folder_that_cannot_be_made_leaves_memory(settings: Settings) -> None:
-    (settings.data_dir / FOLDER).write_text("no folder")
+    (settings.data_dir / READINGS).write_text("no folder")
     store = open_store(settings, "cpu")
     assert store is not None
     assert store.folder is None
