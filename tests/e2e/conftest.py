@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,11 +40,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory, network_log: Path) -> Iterat
         sweep_seconds=0.5,
         _env_file=None,
     )
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in guarded_environment(network_log).items():
-            environment.setenv(name, value)
-        with Stack(settings) as stack:
-            yield stack
+    with ExitStack() as running:
+        # No longer than the start, which processes remember: other tests have a network.
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in guarded_environment(network_log).items():
+                environment.setenv(name, value)
+            stack = running.enter_context(Stack(settings))
+        yield stack
 
 
 @pytest.fixture(scope="session")
