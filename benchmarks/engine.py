@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +37,13 @@ import torch
 
 from benchmarks.limits import matrix_rate, read_rate
 from benchmarks.plot import ratios_svg
-from benchmarks.shapes import SHAPES, text_config, write_text_checkpoint, write_vision_checkpoint
+from benchmarks.shapes import (
+    SCOUT_CHUNK,
+    SHAPES,
+    text_config,
+    write_text_checkpoint,
+    write_vision_checkpoint,
+)
 from model.checkpoint import load_transformer, save_checkpoint
 from model.convert.gguf import export_gguf
 from model.engine import choose_device, choose_dtype
@@ -285,12 +291,11 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
     """Of text and of images; writes the weights that are not there yet."""
     dtype = getattr(torch, options.dtype)
     here = Path(tempfile.gettempdir()) / "mmapp-benchmarks" / f"{options.shape}-{options.dtype}"
-    folder, seeing = here / "text", here / "vision"
-    for path, make in ((folder, write_text_checkpoint), (seeing, write_vision_checkpoint)):
-        if not path.exists():
-            partial = path.with_name(path.name + ".partial")
-            make(options.shape, partial, dtype)
-            partial.rename(path)
+    chunk = options.chunk or SHAPES[options.shape]["attention_chunk_size"]
+    folder = text_checkpoint(options, here, chunk)
+    seeing = written(
+        here / "vision", lambda path: write_vision_checkpoint(options.shape, path, dtype)
+    )
     texts = [Contender("ours", "ours", folder)]
     visions = [Contender("ours", "ours", seeing)]
     present = {name for name in PACKAGES if find_spec(PACKAGES[name]) and name in options.peers}
@@ -306,27 +311,46 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
         if not options.quick:
             types.append("q8_0")
             texts.append(Contender(OURS_OF["llama.cpp q8_0"], "ours", int8(folder)))
-        for kind in types:
-            path = here / f"{kind}.gguf"
-            if not path.exists():
-                partial = path.with_suffix(".partial")
-                export_gguf(folder, partial, kind, Progress(f"writing {kind}", _in_mebibytes))
-                partial.rename(path)
-            texts.append(Contender(f"llama.cpp {kind}", "llama.cpp", path))
+        # The same weights, but for the chunk, of which llama.cpp knows one only.
+        known = text_checkpoint(options, here, SCOUT_CHUNK)
+        texts += [Contender(f"llama.cpp {kind}", "llama.cpp", gguf(known, kind)) for kind in types]
     return texts, visions
+
+
+def text_checkpoint(options: argparse.Namespace, here: Path, chunk: int) -> Path:
+    dtype = getattr(torch, options.dtype)
+    return written(
+        here / f"text-{chunk}",
+        lambda path: write_text_checkpoint(options.shape, path, dtype, chunk=chunk),
+    )
 
 
 def int8(folder: Path) -> Path:
     """The same weights in eight bits, as `python -m model quantize --unembedding` makes them, for
-    q8_0 has that matrix in eight bits too; made if they are not there yet."""
-    path = folder.with_name(f"{folder.name}-int8")
-    if not path.exists():
-        partial = path.with_name(path.name + ".partial")
+    q8_0 has that matrix in eight bits too."""
+
+    def write(path: Path) -> None:
         transformer = load_transformer(folder)
         progress = Progress("quantizing", "{} of {}".format)
         quantize(transformer, Precision("8"), None, progress, with_unembedding=True)
-        save_checkpoint(transformer, partial)
-        partial.rename(path)
+        save_checkpoint(transformer, path)
+
+    return written(folder.with_name(f"{folder.name}-int8"), write)
+
+
+def gguf(folder: Path, kind: str) -> Path:
+    """The same weights for llama.cpp, in its type `kind`."""
+    progress = Progress(f"writing {kind}", _in_mebibytes)
+    path = folder.with_name(f"{kind}.gguf")
+    return written(path, lambda path: export_gguf(folder, path, kind, progress))
+
+
+def written(path: Path, write: Callable[[Path], object]) -> Path:
+    """This path, made if it is not there yet: whole or not at all."""
+    if not path.exists():
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        write(unfinished)
+        unfinished.rename(path)
     return path
 
 
@@ -350,8 +374,7 @@ def shares(
     options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """How much of what the machine can do at most our prefill and decoding use."""
-    text = text_config(options.shape)
-    weights = used_weights(text)
+    weights = used_weights(text_config(options.shape))
     for work in works:
         for name, turns in measured[work.name].items():
             if not name.startswith("ours") or work.batch > 1:
@@ -467,6 +490,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="the rows as JSON on stdout")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results.json and a plot go")
     parser.add_argument("--shape", choices=SHAPES, default="tiny", help="size of the model")
+    parser.add_argument(
+        "--chunk", type=int, metavar="N",
+        help="tokens that layers with RoPE see together, if not the shape's (llama.cpp: 8192)",
+    )  # fmt: skip
     parser.add_argument(
         "--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
         help="auto: bfloat16 where this CPU computes it, else float32",

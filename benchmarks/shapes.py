@@ -1,7 +1,8 @@
 """The shapes that are measured, and random checkpoints of them: one folder that all engines read.
 
-Every size is one that llama.cpp can run (it fixes the chunk at 8,192 and every fourth layer without
-RoPE), so that all engines do the same mathematics. Called by `engine` and `context`.
+Every shape is one that llama.cpp can run, but for the chunk, which it fixes at 8,192 tokens: in a
+longer text it does not do the mathematics of a shape with a smaller one. Called by `engine` and
+`context`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from model.tokenizer import CONTROL_TOKENS, PATCH
 from model.transformer import Transformer
 
 CONTEXT = 20_480  #: tokens: the longest work and what is written after it
+SCOUT_CHUNK = 8192  #: tokens that layers with RoPE see together, in Llama 4 as published
 
 #: Numbers of `TextConfig`, beside those that all shapes share.
 SHAPES: dict[str, dict[str, int]] = {
@@ -30,6 +32,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 1024,
         "intermediate_size_mlp": 2048,
         "vocab_size": 16_384,
+        "attention_chunk_size": 2048,
     },
     "mid": {  # 0.74 B parameters
         "hidden_size": 768,
@@ -40,6 +43,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 1536,
         "intermediate_size_mlp": 3072,
         "vocab_size": 16_384,
+        "attention_chunk_size": SCOUT_CHUNK,
     },
     "narrow": {  # 7.5 M parameters: for texts so long that little else than attention costs time
         "hidden_size": 128,
@@ -50,16 +54,18 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 256,
         "intermediate_size_mlp": 512,
         "vocab_size": 1024,
+        "attention_chunk_size": SCOUT_CHUNK,
     },
 }
 
 
-def text_config(shape: str, context: int = CONTEXT) -> TextConfig:
+def text_config(shape: str, context: int = CONTEXT, chunk: int | None = None) -> TextConfig:
+    """`chunk`: another than that of the shape."""
+    sizes = {**SHAPES[shape], **({"attention_chunk_size": chunk} if chunk else {})}
     return TextConfig(
-        **SHAPES[shape],  # type: ignore[arg-type]
+        **sizes,  # type: ignore[arg-type]
         max_position_embeddings=context,
         num_local_experts=16,
-        attention_chunk_size=8192,
     )
 
 
@@ -78,11 +84,12 @@ def vision_config(text_width: int) -> VisionConfig:
 
 
 def write_text_checkpoint(
-    shape: str, folder: Path, dtype: torch.dtype, context: int = CONTEXT
+    shape: str, folder: Path, dtype: torch.dtype, context: int = CONTEXT, chunk: int | None = None
 ) -> Path:
-    """Random weights; a vocabulary of bytes and one pair of them, since llama.cpp asks for one."""
+    """Random weights, for a shape and type always the same; a vocabulary of bytes and one pair of
+    them, since llama.cpp asks for one."""
     torch.manual_seed(0)
-    _write(ModelConfig(text_config(shape, context)), folder, dtype)
+    _write(ModelConfig(text_config(shape, context, chunk)), folder, dtype)
     _vocabulary().save(str(folder / "tokenizer.json"))
     return folder
 

@@ -36,7 +36,7 @@ enum {
     DEPTH = 512,        /* inputs of a block: a panel of it stays in the first cache, */
     WIDTH = 64,         /* and with so many outputs a block in the second, */
     BAND = 16,          /* beside the rows of so many tiles */
-    SPREAD = 4,         /* tiles among which the lines of the next block are shared out */
+    SOON = 8,           /* rows of weights that are called for before they are laid out */
     FEW_ROWS = 8,       /* the most for which weights are not laid out anew, */
     FEWER_ROWS = 4,     /* and where they are input-major */
     SLICE = 512,        /* keys that are seen at once, */
@@ -134,8 +134,8 @@ static inline void call(const void *from, long size, long ahead)
    `dot` with a row of activations, `dots` with four that share the widening of a weight;
    `add` to y what an input gives, times its row of weights; `add_two` to two rows of y what four
    inputs of each give.
-   And how `count` outputs of weights become a panel, input by input, filled up with zeros: `lay`
-   of input-major weights, `turn` of output-major ones, whole ones; `lay_part` of either. */
+   And how weights become panels, input by input: `lay` of input-major ones, whole panels side by
+   side; `turn` of output-major ones, a whole one; `lay_part` of either, filled up with zeros. */
 
 #define LOOPS(KIND, TYPE)                                                                         \
     static floats part_##KIND(const TYPE *from, long count) /* the end of a row, then zeros */    \
@@ -228,14 +228,18 @@ static inline void call(const void *from, long size, long ahead)
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    static void lay_##KIND(const void *weights, long at, long stride, long depth, float *panel)   \
+    static void lay_##KIND(const void *weights, long at, long stride, long depth, long panels,    \
+                           float *block)                                                          \
     {                                                                                             \
         const TYPE *w = (const TYPE *)weights + at;                                               \
-        for (long d = 0; d < depth; d++)                                                          \
-            for (long f = 0; f < PANEL; f += PLACES) {                                            \
-                floats x = load_##KIND(w + d * stride + f);                                       \
-                memcpy(panel + d * PANEL + f, &x, sizeof x);                                      \
-            }                                                                                     \
+        for (long d = 0; d < depth; d++, w += stride) {                                           \
+            call(w, panels * PANEL * sizeof(TYPE), SOON * stride * sizeof(TYPE));                 \
+            for (long p = 0; p < panels; p++)                                                     \
+                for (long f = 0; f < PANEL; f += PLACES) {                                        \
+                    floats x = load_##KIND(w + p * PANEL + f);                                    \
+                    memcpy(block + (p * depth + d) * PANEL + f, &x, sizeof x);                    \
+                }                                                                                 \
+        }                                                                                         \
     }                                                                                             \
                                                                                                   \
     static void turn_##KIND(const void *weights, long at, long stride, long depth, float *panel)  \
@@ -279,7 +283,7 @@ static const struct {
     void (*dots)(const void *, long, const float *, long, long, float *);
     void (*add)(const void *, long, float, float *, long);
     void (*add_two)(const void *, long, long, const float *, const float *, float *, float *, long);
-    void (*lay)(const void *, long, long, long, float *);
+    void (*lay)(const void *, long, long, long, long, float *);
     void (*turn)(const void *, long, long, long, float *);
     void (*lay_part)(const void *, long, long, long, long, long, float *);
 } KINDS[] = {
@@ -503,29 +507,30 @@ void add_times(const matrix *m, const float *x_ND, float *y_NF, long rows, long 
     }
 }
 
-/* The sums of some rows with a panel, in place of what is in y or added to it. Meanwhile what is read
-   next comes closer: a line, `step` bytes after the one before, for every few inputs. */
+#define EACH_OF(ROWS) _Pragma("GCC unroll 6") for (int n = 0; n < ROWS; n++)
+
+/* The sums of some rows with a panel, in place of what is in y or added to it. All loops over rows
+   are unrolled, so that the sums are in registers from the first to the last. */
 #define TILE_OF(ROWS)                                                                             \
     static void tile_##ROWS(const float *x, long stride, const float *panel, long depth,          \
-                            const char *next, long step, float *y, long outputs, int is_more)     \
+                            float *y, long outputs, int is_more)                                  \
     {                                                                                             \
-        floats sums[ROWS][2] = {{{0}}};                                                           \
+        floats left[ROWS], right[ROWS];                                                           \
+        EACH_OF(ROWS) {                                                                           \
+            left[n] = is_more ? load_float32(y + n * outputs) : (floats){0};                      \
+            right[n] = is_more ? load_float32(y + n * outputs + PLACES) : (floats){0};            \
+        }                                                                                         \
         for (long d = 0; d < depth; d++, panel += PANEL) {                                        \
-            floats left = load_float32(panel), right = load_float32(panel + PLACES);              \
-            if (d % SPREAD == 0)                                                                  \
-                __builtin_prefetch(next + d / SPREAD * step, 0, 2);                               \
-            for (int n = 0; n < ROWS; n++) {                                                      \
-                sums[n][0] += x[n * stride + d] * left;                                           \
-                sums[n][1] += x[n * stride + d] * right;                                          \
+            floats first = load_float32(panel), second = load_float32(panel + PLACES);            \
+            EACH_OF(ROWS) {                                                                       \
+                left[n] += x[n * stride + d] * first;                                             \
+                right[n] += x[n * stride + d] * second;                                           \
             }                                                                                     \
         }                                                                                         \
-        for (int n = 0; n < ROWS; n++)                                                            \
-            for (int half = 0; half < 2; half++) {                                                \
-                float *place = y + n * outputs + half * PLACES;                                   \
-                if (is_more)                                                                      \
-                    sums[n][half] += load_float32(place);                                         \
-                memcpy(place, &sums[n][half], sizeof(floats));                                    \
-            }                                                                                     \
+        EACH_OF(ROWS) {                                                                           \
+            memcpy(y + n * outputs, &left[n], sizeof(floats));                                    \
+            memcpy(y + n * outputs + PLACES, &right[n], sizeof(floats));                          \
+        }                                                                                         \
     }
 
 TILE_OF(1)
@@ -535,34 +540,26 @@ TILE_OF(4)
 TILE_OF(5)
 TILE_OF(6)
 
-static void (*const TILES[])(const float *, long, const float *, long, const char *, long, float *,
-                             long, int) = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+static void (*const TILES[])(const float *, long, const float *, long, float *, long, int) = {
+    0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6,
+};
 
 /* A block of weights, panel by panel, as float32. */
 static void pack(const matrix *m, long d, long depth, long f, long width, float *block)
 {
     long by_input = m->is_input_major ? m->outputs : 1, by_output = m->is_input_major ? 1 : m->inputs;
-    for (long end = f + width; f < end; f += PANEL, block += depth * PANEL) {
-        long count = least(PANEL, end - f), at = d * by_input + f * by_output;
-        long whole = count < PANEL ? 0 : m->is_input_major ? depth : depth - depth % PLACES;
-        if (m->is_input_major)
-            KINDS[m->kind].lay(m->weights, at, by_input, whole, block);
-        else
-            KINDS[m->kind].turn(m->weights, at, by_output, whole, block);
-        if (whole < depth)
-            KINDS[m->kind].lay_part(m->weights, at + whole * by_input, by_input, by_output,
-                                    depth - whole, count, block + whole * PANEL);
+    long laid = m->is_input_major ? width / PANEL : 0;
+    if (laid)
+        KINDS[m->kind].lay(m->weights, d * by_input + f, by_input, depth, laid, block);
+    for (long p = laid * PANEL; p < width; p += PANEL) {
+        long count = least(PANEL, width - p), at = d * by_input + (f + p) * by_output;
+        long turned = m->is_input_major || count < PANEL ? 0 : depth - depth % PLACES;
+        float *panel = block + p * depth;
+        KINDS[m->kind].turn(m->weights, at, by_output, turned, panel);
+        if (turned < depth)
+            KINDS[m->kind].lay_part(m->weights, at + turned * by_input, by_input, by_output,
+                                    depth - turned, count, panel + turned * PANEL);
     }
-}
-
-/* The weight from which lines of the block after this are called, while a tile of a panel is at
-   work; none of output-major weights, which have many rows wherever they are multiplied here. */
-static const char *after(const matrix *m, long d, long f, long tile, long *step)
-{
-    long size = KINDS[m->kind].size, is_last = d + DEPTH >= m->inputs;
-    long at = is_last ? f + WIDTH : (d + DEPTH) * m->outputs + f;
-    *step = m->is_input_major && tile < SPREAD ? m->outputs * size : 0;
-    return (const char *)m->weights + at * size + tile * (DEPTH / SPREAD) * *step;
 }
 
 /* y[:, first:last] = x W^T for many rows, each computed as if it were alone; rows of x are `stride`
@@ -573,7 +570,7 @@ void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long s
 {
     static _Thread_local float block[DEPTH * WIDTH] __attribute__((aligned(64)));
     float part[TILE][PANEL];
-    long tiles = (rows + TILE - 1) / TILE, step;
+    long tiles = (rows + TILE - 1) / TILE;
     for (long f = first; f < last; f += WIDTH)
         for (long d = 0; d < m->inputs; d += DEPTH) {
             long width = least(WIDTH, last - f), depth = least(DEPTH, m->inputs - d);
@@ -583,13 +580,12 @@ void multiply(const matrix *m, const float *x_ND, float *y_NF, long rows, long s
                     for (long t = band; t < least(band + BAND, tiles); t++) {
                         long n = rows * t / tiles, count = rows * (t + 1) / tiles - n;
                         const float *x = x_ND + n * stride + d, *panel = block + p * depth;
-                        const char *next = after(m, d, f + p, t, &step);
                         float *y = y_NF + n * m->outputs + f + p;
                         if (p + PANEL <= width) {
-                            TILES[count](x, stride, panel, depth, next, step, y, m->outputs, d > 0);
+                            TILES[count](x, stride, panel, depth, y, m->outputs, d > 0);
                             continue;
                         }
-                        TILES[count](x, stride, panel, depth, next, step, *part, PANEL, 0);
+                        TILES[count](x, stride, panel, depth, *part, PANEL, 0);
                         for (n = 0; n < count; n++)
                             for (long i = 0; i < width - p; i++)
                                 y[n * m->outputs + i] = part[n][i] + (d ? y[n * m->outputs + i] : 0);
@@ -626,17 +622,22 @@ static matrix pick(const matrix *stack, long index)
     return m;
 }
 
-/* e^x to the precision of float32: a power of two, times the series of what is left, which is
-   between -ln(2)/2 and ln(2)/2. Unlike the library's it can be vectorised. */
-static inline float exponential(float x)
+/* Where one is smaller, as vectors have no other word for it. Not a number stays what it is. */
+static inline floats larger(floats x, floats least)
 {
-    float scaled = x * 1.44269504f, power;
-    scaled = scaled < -126 ? -126 : scaled > 126 ? 126 : scaled;
-    float whole = floorf(scaled + 0.5f), rest = (scaled - whole) * 0.693147181f;
-    uint32_t bits = (uint32_t)((int32_t)whole + 127) << 23;
-    memcpy(&power, &bits, sizeof power);
-    float end = 1 / 24.f + rest * (1 / 120.f + rest * (1 / 720.f));
-    return power * (1 + rest * (1 + rest * (0.5f + rest * (1 / 6.f + rest * end))));
+    ints is_less = x < least;
+    return (floats)(((ints)least & is_less) | ((ints)x & ~is_less));
+}
+
+/* e^x to the precision of float32, for x up to 87: a power of two, times the series of what is left,
+   which is between -1/2 and 1/2. Below -87 it is as good as nothing. */
+static inline floats exponentials(floats x)
+{
+    floats scaled = larger(x * 1.44269504f, (floats){0} - 126);
+    ints above = __builtin_convertvector(scaled + 126.5f, ints); /* what is left out is below 1 */
+    floats rest = (scaled - (__builtin_convertvector(above, floats) - 126)) * 0.693147181f;
+    floats end = 1 / 24.f + rest * (1 / 120.f + rest * (1 / 720.f));
+    return (floats)((above + 1) << 23) * (1 + rest * (1 + rest * (0.5f + rest * (1 / 6.f + rest * end))));
 }
 
 static void rms_norm(const matrix *norm, const float *x_ND, float *y_ND, long rows, long width,
@@ -741,20 +742,18 @@ typedef struct {
 
 static float largest(const float *x_S, long count)
 {
-    floats most = {0};
     float found = x_S[0];
-    for (int i = 0; i < PLACES; i++)
-        most[i] = found;
+    floats even = (floats){0} + found, odd = even;
     long s = 0;
-    for (; s + PLACES <= count; s += PLACES) {
-        floats x = load_float32(x_S + s);
-        ints is_more = x > most;
-        most = (floats)(((ints)x & is_more) | ((ints)most & ~is_more));
+    for (; s + 2 * PLACES <= count; s += 2 * PLACES) {
+        even = larger(even, load_float32(x_S + s));
+        odd = larger(odd, load_float32(x_S + s + PLACES));
     }
     for (; s < count; s++)
         found = x_S[s] > found ? x_S[s] : found;
+    even = larger(even, odd);
     for (int i = 0; i < PLACES; i++)
-        found = most[i] > found ? most[i] : found;
+        found = even[i] > found ? even[i] : found;
     return found;
 }
 
@@ -762,18 +761,27 @@ static float largest(const float *x_S, long count)
 static void weigh(float *scores_S, long keys, long seen, float scale, float *highest, float *total,
                   float *y_W, long width)
 {
-    float most = scale * largest(scores_S, seen), more = 0, shrink;
+    float most = scale * largest(scores_S, seen), shrink;
     most = most > *highest ? most : *highest;
-    shrink = exponential(*highest - most);
+    shrink = exponentials((floats){0} + (*highest - most))[0];
     for (long w = 0; w < width; w++)
         y_W[w] *= shrink;
-    for (long s = 0; s < seen; s++) {
-        scores_S[s] = exponential(scale * scores_S[s] - most);
-        more += scores_S[s];
+    floats totals = {0};
+    long s = 0;
+    for (; s + PLACES <= seen; s += PLACES) {
+        floats weights = exponentials(scale * load_float32(scores_S + s) - most);
+        memcpy(scores_S + s, &weights, sizeof weights);
+        totals += weights;
+    }
+    *total = *total * shrink + sum(totals);
+    if (s < seen) {
+        floats weights = exponentials(scale * part_float32(scores_S + s, seen - s) - most);
+        memcpy(scores_S + s, &weights, (seen - s) * sizeof(float));
+        for (long i = 0; i < seen - s; i++)
+            *total += weights[i];
     }
     memset(scores_S + seen, 0, (keys - seen) * sizeof(float));
     *highest = most;
-    *total = *total * shrink + more;
 }
 
 /* Rows, of which each `groups` are a token, see a slice: the first token the first `before` keys and
@@ -840,11 +848,21 @@ static void attend(const model *m, gaze *g, const page *pages, long count, long 
         }
 }
 
-/* silu(gate) * up, in the place of gate. */
+/* silu(gate) * up. */
+static inline floats gated(floats gate, floats up)
+{
+    return gate / (1 + exponentials(-larger(gate, (floats){0} - 87))) * up;
+}
+
+/* The same, in the place of gate. */
 static void gate_with(float *gate_F, const float *up_F, long width)
 {
-    for (long f = 0; f < width; f++)
-        gate_F[f] = gate_F[f] / (1 + exponential(-gate_F[f])) * up_F[f];
+    for (long f = 0; f < width; f += PLACES) {
+        long count = least(PLACES, width - f);
+        floats y = count == PLACES ? gated(load_float32(gate_F + f), load_float32(up_F + f))
+                                   : gated(part_float32(gate_F + f, count), part_float32(up_F + f, count));
+        memcpy(gate_F + f, &y, count * sizeof(float));
+    }
 }
 
 /* x += down(silu(gate) * up), of all rows. */
