@@ -111,6 +111,30 @@ def test_a_step_is_the_transformers(config: TextConfig) -> None:
     assert_steps_are_those_of(transformer, transformer, [cache_of(transformer, 6, batch=5)])
 
 
+@pytest.mark.parametrize("factor", [0.0, 30.0, 1000.0])
+@torch.no_grad()
+def test_gates_and_scores_may_be_of_any_size(factor: float) -> None:
+    """Exponentials of what is far from 0 are 0, or so large that only their quotient is wanted."""
+    transformer = transformer_of(CONFIGS[2])
+    for block in transformer.blocks:
+        block.attention.query.weight *= factor
+        block.feed_forward.gate.weight *= factor
+    assert_steps_are_those_of(
+        transformer, transformer, [cache_of(transformer, 9)], 1e-3, lengths=(1, 21)
+    )
+
+
+@torch.no_grad()
+def test_what_is_not_a_number_stays_none() -> None:
+    transformer = transformer_of(CONFIGS[2])
+    decoder = Decoder.of(transformer)
+    assert decoder is not None
+    x_1TD = transformer.embed(torch.randint(0, 50, (1, 20)))
+    x_1TD[0, 11] = torch.nan
+    [h_1TD] = decoder.read([x_1TD], [Cache(transformer.config.text, 1, torch.float32, "cpu")])
+    assert h_1TD[0, 11:].isnan().all()
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
 @torch.no_grad()
 def test_many_tokens_are_read_as_the_transformer_reads_them(
