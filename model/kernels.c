@@ -629,15 +629,15 @@ static inline floats larger(floats x, floats least)
     return (floats)(((ints)least & is_less) | ((ints)x & ~is_less));
 }
 
-/* e^x to the precision of float32, for x up to 87: a power of two, times the series of what is left,
-   which is between -1/2 and 1/2. Below -87 it is as good as nothing. */
+/* e^x to the precision of float32, for x up to 87: a power of two, times the series of what is left
+   to the nearest one, at most ln(2)/2. Below -87 it is as good as nothing. */
 static inline floats exponentials(floats x)
 {
     floats scaled = larger(x * 1.44269504f, (floats){0} - 126);
-    ints above = __builtin_convertvector(scaled + 126.5f, ints); /* what is left out is below 1 */
+    ints above = __builtin_convertvector(scaled + 126.5f, ints); /* is positive: cut, not rounded */
     floats rest = (scaled - (__builtin_convertvector(above, floats) - 126)) * 0.693147181f;
-    floats end = 1 / 24.f + rest * (1 / 120.f + rest * (1 / 720.f));
-    return (floats)((above + 1) << 23) * (1 + rest * (1 + rest * (0.5f + rest * (1 / 6.f + rest * end))));
+    floats end = 1 / 6.f + rest * (1 / 24.f + rest * (1 / 120.f + rest * (1 / 720.f)));
+    return (floats)((above + 1) << 23) * (1 + rest * (1 + rest * (0.5f + rest * end)));
 }
 
 static void rms_norm(const matrix *norm, const float *x_ND, float *y_ND, long rows, long width,
@@ -857,11 +857,14 @@ static inline floats gated(floats gate, floats up)
 /* The same, in the place of gate. */
 static void gate_with(float *gate_F, const float *up_F, long width)
 {
-    for (long f = 0; f < width; f += PLACES) {
-        long count = least(PLACES, width - f);
-        floats y = count == PLACES ? gated(load_float32(gate_F + f), load_float32(up_F + f))
-                                   : gated(part_float32(gate_F + f, count), part_float32(up_F + f, count));
-        memcpy(gate_F + f, &y, count * sizeof(float));
+    long f = 0, rest = width % PLACES;
+    for (; f + PLACES <= width; f += PLACES) {
+        floats y = gated(load_float32(gate_F + f), load_float32(up_F + f));
+        memcpy(gate_F + f, &y, sizeof y);
+    }
+    if (rest) {
+        floats y = gated(part_float32(gate_F + f, rest), part_float32(up_F + f, rest));
+        memcpy(gate_F + f, &y, rest * sizeof(float));
     }
 }
 
