@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
-from benchmarks.runners import Ours, Transformers, random_ids
+from benchmarks.runners import Ours, Transformers, peak_bytes, random_ids
 
 WARM_TOKENS = 64  #: read before anything is measured: libraries load what they need when first used
 
@@ -166,7 +166,7 @@ def _serve(
     reader.restart()
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     nothing = taken = Taken(0, 0.0, 0.0, 0, 0)
-    loaded = _peak()
+    loaded = peak_bytes()
     with suppress(EOFError):  # told to end
         while True:
             tokens = pipe.recv()
@@ -187,10 +187,6 @@ def _timed(reader: Reader, tokens: int, before: Taken, loaded: int) -> Taken:
         before.tokens + tokens,
         before.cpu_seconds + time.process_time() - cpu,
         before.wall_seconds + time.perf_counter() - wall,
-        _peak() - loaded,
+        peak_bytes() - loaded,
         reader.cache_bytes,
     )
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -276,8 +276,17 @@ def _now() -> tuple[float, float]:
 
 def _since(started: tuple[float, float]) -> dict[str, float]:
     wall, cpu = (now - then for now, then in zip(_now(), started, strict=True))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"wall": wall, "cpu": cpu, "peak_bytes": float(peak)}
+    return {"wall": wall, "cpu": cpu, "peak_bytes": float(peak_bytes())}
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever held. `getrusage` would count what the process held
+    that started it, too."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def _tell(answers: Any, value: dict[str, float]) -> None:

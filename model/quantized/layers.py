@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model import kernels
+from model.products import is_slow
 
 FLOAT8 = torch.float8_e4m3fn
 BLOCK_WEIGHTS = 2**22  #: turned back to floats at once
@@ -114,9 +115,10 @@ def product_by_blocks(x_NI: Tensor, weight: Quantized) -> Tensor:
     """Block by block of rows, so that few weights are floats at a time."""
     rows, columns = weight.shape
     step = max(1, BLOCK_WEIGHTS // columns)
+    fast_NI = x_NI.float() if is_slow(x_NI) else x_NI
     blocks = (weight.rows(first, first + step) for first in range(0, rows, step))
-    parts = [functional.linear(x_NI, in_stored_order(block, x_NI.dtype)) for block in blocks]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+    parts = [functional.linear(fast_NI, in_stored_order(block, fast_NI.dtype)) for block in blocks]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)).to(x_NI.dtype)
 
 
 def in_stored_order(weight: Quantized, dtype: torch.dtype) -> Tensor:

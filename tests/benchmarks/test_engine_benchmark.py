@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -9,9 +11,9 @@ from xml.etree import ElementTree as ET
 import pytest
 import torch
 
-from benchmarks.engine import WORKS, Turns, compare, machine, table, used_weights
+from benchmarks.engine import ROOT, WORKS, Turns, compare, machine, table, used_weights
 from benchmarks.plot import ratios_svg
-from benchmarks.runners import Ours, do
+from benchmarks.runners import Ours, do, peak_bytes
 from benchmarks.shapes import SCOUT_CHUNK, SHAPES, text_config, vision_config
 from model.checkpoint import Uninitialised
 from model.config import ModelConfig
@@ -85,3 +87,10 @@ def test_the_machine_is_told() -> None:
     told = machine()
     assert told["packages"]["torch"] == torch.__version__
     assert told["cores"] > 0
+
+
+def test_the_memory_of_whoever_starts_an_engine_is_not_counted() -> None:
+    held = bytearray(b"x" * 2**30)
+    program = "from benchmarks.runners import peak_bytes; print(peak_bytes())"
+    peak = int(subprocess.check_output([sys.executable, "-c", program], cwd=ROOT))
+    assert 10 * 2**20 < peak < len(held) < peak_bytes()
