@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     feature_disk_mb: int = Field(
         2_000,
         description="Disk on which workers of the role encode keep what they saw in pictures, "
-        "for those of the role generate, in MB; 0: none",
+        "for those of the role generate, in MB; 0: none, also in a bucket, which has no limit",
         ge=0,
     )
     worker_events: bool = Field(

@@ -1,8 +1,9 @@
 """The vision encoder of a checkpoint, loaded without the rest: it sees pictures for engines.
 
-What it makes of a picture it keeps in a folder, where an engine of the same checkpoint, computing
-in the same dtype, finds it and encodes nothing. Encoding can so have processes and devices of its
-own, which hold the encoder's weights alone: of Llama 4 Scout 0.9 of 109 billion.
+What it makes of a picture it keeps in a folder or on a shelf, where an engine of the same
+checkpoint, computing in the same dtype, finds it and encodes nothing. Encoding can so have
+processes and devices of its own, which hold the encoder's weights alone: of Llama 4 Scout 0.9 of
+109 billion.
 
 Refuses a checkpoint that reads text only. Called by the application's worker.
 """
@@ -18,7 +19,7 @@ from PIL import Image
 from model.checkpoint import load_config, load_transformer
 from model.engine import EngineError, choose_devices, choose_dtype, read_profile
 from model.eyes import processor_of
-from model.features import FeatureStore
+from model.features import FeatureStore, Shelf
 from model.loaded import Loaded
 from model.transformer import Transformer
 
@@ -31,13 +32,13 @@ def load_encoder(
     dtype: str = "auto",
     device: str = "auto",
     *,
-    features: Path | str,
+    features: Path | str | Shelf,
     disk_bytes: int,
 ) -> Encoder:
     """Loads the vision encoder of a checkpoint folder in Hugging Face layout.
 
     `dtype` and `device` as for `load`; of several devices the first is taken. What it makes is kept
-    in the folder `features`, under a budget of bytes. OSError: that folder can't be made.
+    at `features`, in a folder under a budget of bytes. OSError: that folder can't be made.
     """
     place = choose_devices(device)[0]
     config = load_config(folder)
@@ -72,7 +73,7 @@ class Encoder(Loaded):
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Image.Image]) -> None:
-        """Sees pictures, several in one step; those that the folder knows are not encoded again."""
+        """Sees pictures, several in one step; those that are known are not encoded again."""
         images = [self._processor(picture) for picture in pictures]
         if not images:
             return

@@ -2,26 +2,29 @@
 
 The same photo stands in several listings, in several framings of a prompt, and beside others of
 which a part is hidden. What is kept is known by a hash of its pixels, as the encoder is given them;
-the features used longest ago make room under a budget of bytes. With a folder, they are also found
-there, so that one process can encode for another: a file for each, safetensors with a checksum,
-under a name that tells what made it of which pixels. A file that is broken is as if it had never
-been; `FeatureFolder.trouble` says why the last one could not be written. None but their owner may
-open them. Called by `eyes`; refuses nothing. Not for several threads.
+the features used longest ago make room under a budget of bytes. They can also be shared, so that
+one process encodes for another: in a folder (`FeatureFolder`), or on a shelf that machines reach
+which have no disk in common (`FeatureShelf`). Each is a file, safetensors with a checksum, under a
+name that tells what made it of which pixels. A file that is broken is as if it had never been;
+`FeatureFolder.trouble` says why the last one could not be written. None but their owner may open
+those in a folder. Called by `eyes`; refuses nothing. Not for several threads.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 #: Encodes what is at these places, in their order.
@@ -33,12 +36,33 @@ STALE_S = 3600  #: seconds after which half a file was left by a process that wa
 LOOK_SHARE = 0.05  #: of the budget is written before the folder is measured again
 
 
+class Shared(Protocol):
+    """Where processes find what others made."""
+
+    def find(self, key: bytes, device: torch.device) -> Tensor | None:
+        """Features that some process kept; None: they are not there, or not whole."""
+
+    def keep(self, key: bytes, features: Tensor) -> None:
+        """Keeps what was not found, whole or not at all."""
+
+
+class Shelf(Protocol):
+    """Files by their names, beyond this machine. Nothing that goes wrong there is raised, because
+    nothing is lost by it."""
+
+    def fetch(self, name: str) -> bytes | None:
+        """What was put there under the name; None: nothing, or it can't be had now."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """In the place of what is there, whole or not at all."""
+
+
 class FeatureStore:
     """Features by what they are of, the ones used last at the end."""
 
-    def __init__(self, budget_bytes: int, folder: FeatureFolder | None = None) -> None:
+    def __init__(self, budget_bytes: int, shared: Shared | None = None) -> None:
         self.budget_bytes = budget_bytes
-        self.folder = folder
+        self.shared = shared
         self.nbytes = 0
         self._kept: dict[bytes, Tensor] = {}
 
@@ -68,16 +92,16 @@ class FeatureStore:
         return [found[key] for key in keys]
 
     def _read(self, keys: Sequence[bytes], device: torch.device) -> dict[bytes, Tensor]:
-        """Those that the folder knows."""
-        if self.folder is None:
+        """Those that others made."""
+        if self.shared is None:
             return {}
-        read = {key: self.folder.find(key, device) for key in keys}
+        read = {key: self.shared.find(key, device) for key in keys}
         return {key: features for key, features in read.items() if features is not None}
 
     def _write(self, made: dict[bytes, Tensor]) -> None:
-        if self.folder is not None:
+        if self.shared is not None:
             for key, features in made.items():
-                self.folder.keep(key, features)
+                self.shared.keep(key, features)
 
 
 class FeatureFolder:
@@ -94,7 +118,6 @@ class FeatureFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def find(self, key: bytes, device: torch.device) -> Tensor | None:
-        """Features that some process kept; None: they are not there, or not whole."""
         path = self._file(key)
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
@@ -158,16 +181,58 @@ class FeatureFolder:
         return found
 
     def _file(self, key: bytes) -> Path:
-        name = hashlib.sha256(self._maker.encode() + b"\0" + key).hexdigest()
-        return self.path / (name + SUFFIX)
+        return self.path / _name(self._maker, key)
 
     def _remove(self, path: Path) -> None:
         with suppress(OSError):
             path.unlink()
 
 
+class FeatureShelf:
+    """Features on a shelf, which machines share; whoever has the shelf removes what is old."""
+
+    def __init__(self, shelf: Shelf, maker: str, *, keeps: bool) -> None:
+        """`maker` as for `FeatureFolder`; without `keeps` features are looked for alone."""
+        self._shelf = shelf
+        self._maker = maker
+        self._keeps = keeps
+
+    def find(self, key: bytes, device: torch.device) -> Tensor | None:
+        data = self._shelf.fetch(_name(self._maker, key))
+        features = None if data is None else _unpacked(data)
+        return None if features is None else features.to(device)
+
+    def keep(self, key: bytes, features: Tensor) -> None:
+        """What was not found is put there, so a broken file is replaced by a whole one."""
+        if self._keeps:
+            self._shelf.put(_name(self._maker, key), _packed(features))
+
+
+def _name(maker: str, key: bytes) -> str:
+    return hashlib.sha256(maker.encode() + b"\0" + key).hexdigest() + SUFFIX
+
+
+def _packed(features: Tensor) -> bytes:
+    kept = features.detach().cpu().contiguous()
+    return save({"features": kept}, {"format": FORMAT, "sha256": _sha256(kept)})
+
+
+def _unpacked(data: bytes) -> Tensor | None:
+    """None: the bytes are not those of whole features."""
+    try:
+        features = load(data)["features"]
+        # The library gives metadata of files alone: a length, then so many bytes of JSON.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, AssertionError, LookupError, RuntimeError, ValueError):
+        return None  # whatever bytes make the library raise
+    metadata = header.get("__metadata__") or {}
+    if metadata.get("format") != FORMAT or metadata.get("sha256") != _sha256(features):
+        return None
+    return features
+
+
 def _sha256(features: Tensor) -> str:
     """Of the numbers, their shape and their type."""
-    numbers = features.contiguous().view(torch.uint8).numpy().tobytes()
+    numbers = features.reshape(-1).view(torch.uint8).numpy().tobytes()
     told = f"{features.dtype} {tuple(features.shape)} ".encode()
     return hashlib.sha256(told + numbers).hexdigest()

@@ -16,7 +16,7 @@ import torch
 
 from model.checkpoint import weights_sha256
 from model.eyes import Eyes
-from model.features import FeatureFolder, FeatureStore
+from model.features import FeatureFolder, FeatureShelf, FeatureStore, Shelf
 from model.transformer import Transformer
 
 
@@ -56,8 +56,13 @@ class Loaded:
     def device(self) -> str:
         return str(self._device)
 
-    def share_features(self, folder: Path | str, disk_bytes: int = 0) -> None:
-        """From now on finds in a folder what other processes made of pictures, and keeps there what
-        it makes itself, under a budget of bytes; 0: keeps nothing. OSError: it can't be made."""
+    def share_features(self, place: Path | str | Shelf, disk_bytes: int = 0) -> None:
+        """From now on finds in a folder, or on a shelf, what other processes made of pictures, and
+        keeps there what it makes itself, in a folder under a budget of bytes; 0: keeps nothing.
+        OSError: the folder can't be made."""
         maker = self.eyes.maker(self.weights_sha256)
-        self.eyes.features.folder = FeatureFolder(folder, maker, disk_bytes)
+        self.eyes.features.shared = (
+            FeatureFolder(place, maker, disk_bytes)
+            if isinstance(place, Path | str)
+            else FeatureShelf(place, maker, keeps=disk_bytes > 0)
+        )

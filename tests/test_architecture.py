@@ -27,7 +27,7 @@ FLOORS: dict[str, set[str]] = {
     # How words match and photos are framed is the same in service as in training and measuring.
     "mmapp.tasks": PLAIN | {"mmapp.documents.quotes", "model.lexical", "model.framings"},
     "mmapp.documents": WORDS | {"mmapp.processes"},
-    "mmapp.storage": WORDS,
+    "mmapp.storage": WORDS | {"mmapp.logs"},
     "mmapp.calibrations": PLAIN,
     "mmapp.records": PLAIN | {"mmapp.calibrations"},
     "mmapp.reviews": PLAIN,
@@ -64,7 +64,7 @@ FLOORS: dict[str, set[str]] = {
     | {"mmapp.stack", "mmapp.db", "mmapp.checkpoints", "mmapp.logs", "mmapp.web"}
     | {"mmapp.exports", "mmapp.records", "mmapp.reviews", "mmapp.calibrations"},
     "workers": {"mmapp", "model", "mmapp.types", "mmapp.errors", "mmapp.config"}
-    | {"mmapp.checkpoints", "mmapp.calibrations"}
+    | {"mmapp.checkpoints", "mmapp.calibrations", "mmapp.storage"}
     | {"mmapp.jobs", "mmapp.broker", "mmapp.logs", "mmapp.processes"}
     # Evaluation asks the tasks themselves, about inputs that are in no database.
     | {"mmapp.tasks", "mmapp.batches", "mmapp.documents", "mmapp.plots", "mmapp.reports"},

@@ -13,8 +13,10 @@ import torch
 import model
 from mmapp.config import FEATURES, Settings
 from mmapp.errors import CheckpointProblem
+from mmapp.storage import open_shelf
 from mmapp.types import Role
 from model import PrefixStore
+from model.features import Shelf
 from workers.capacity import Room
 from workers.readings import MB, open_store
 from workers.remote import RemoteEngine
@@ -70,5 +72,10 @@ def _encoder(settings: Settings) -> model.Encoder:
     )
 
 
-def _features(settings: Settings) -> Path:
+def _features(settings: Settings) -> Path | Shelf:
+    """Where encode workers leave what they saw: with the files, if those are in a bucket, else in
+    the data folder."""
+    shelf = open_shelf(settings)
+    if shelf is not None:
+        return shelf
     return settings.data_dir.expanduser().resolve() / FEATURES

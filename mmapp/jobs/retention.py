@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mmapp.db import Database
-from mmapp.storage import Blobs, Stored
+from mmapp.storage import Blobs, BucketShelf, Stored
 
 #: Bytes are stored before the row that refers to them; so long nobody takes them for left over.
 GRACE_S = 3600.0
@@ -42,18 +42,25 @@ class _Undo(Exception):
 class Retention:
     """Removes what is old."""
 
-    def __init__(self, database: Database, blobs: Blobs, readings: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        readings: Sequence[Path],
+        shelf: BucketShelf | None,
+    ) -> None:
         """`readings`: the folders of what workers read of documents, and of what they saw in
-        pictures."""
+        pictures; `shelf`: where machines share what they saw."""
         self._database = database
         self._blobs = blobs
         self._readings = readings
+        self._shelf = shelf
 
     def prune(self, age: timedelta, *, keep_results: bool, dry_run: bool) -> Pruned:
         """`keep_results`: rows stay, and only files go; `dry_run`: nothing goes."""
         batches = jobs = documents = 0
         # Before the transaction, which lets nobody else write: a distant store lists slowly.
-        settled = list(self._settled())
+        settled, seen = list(self._settled()), self._old_seen(age)
         with contextlib.suppress(_Undo), self._database.transaction() as repository:
             before = repository.now() - age
             if not keep_results:
@@ -69,12 +76,20 @@ class Retention:
             self._blobs.remove(file.name for file in unused)
             for path, _ in old:
                 path.unlink(missing_ok=True)
-        freed = sum(file.size_bytes for file in unused) + sum(size for _, size in old)
-        return Pruned(batches, jobs, documents, len(unused), len(old), freed)
+            if self._shelf is not None:
+                self._shelf.remove(file.name for file in seen)
+        freed = sum(file.size_bytes for file in unused + seen) + sum(size for _, size in old)
+        return Pruned(batches, jobs, documents, len(unused), len(old) + len(seen), freed)
 
     def _settled(self) -> Iterator[Stored]:
         """Files that no process is about to refer to."""
         return (file for file in self._blobs.stored() if file.written_at < time.time() - GRACE_S)
+
+    def _old_seen(self, age: timedelta) -> list[Stored]:
+        """A bucket tells when a file was written and never when it was read."""
+        oldest = time.time() - age.total_seconds()
+        stored = () if self._shelf is None else self._shelf.stored()
+        return [file for file in stored if file.written_at < oldest]
 
     def _old_readings(self, age: timedelta) -> Iterator[tuple[Path, int]]:
         """They are touched when they are used."""

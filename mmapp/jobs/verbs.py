@@ -30,7 +30,7 @@ from mmapp.jobs.running import Admit, Attempt, Model, Runner
 from mmapp.jobs.statistics import Statistics, System, statistics, system
 from mmapp.jobs.submitting import BatchRow, Submitter, ended
 from mmapp.jobs.sweeping import Sweeping
-from mmapp.storage import check, open_blobs
+from mmapp.storage import check, open_blobs, open_shelf
 from mmapp.types import (
     Batch,
     Document,
@@ -413,7 +413,8 @@ class Jobs:
     def prune(self, age: timedelta, *, keep_results: bool = False, dry_run: bool = False) -> Pruned:
         """Removes jobs that ended longer ago, and files that nothing needs any more."""
         kept = [self.settings.data_dir / name for name in (READINGS, FEATURES)]
-        retention = Retention(self._database, self._blobs, kept)
+        shelf = open_shelf(self.settings)
+        retention = Retention(self._database, self._blobs, kept, shelf)
         return retention.prune(age, keep_results=keep_results, dry_run=dry_run)
 
 

@@ -15,6 +15,8 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +34,7 @@ from mmapp.storage.recent import Recent
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
-#: A request may take so long in all, for 200 MB over a slow line, and so long without a byte.
+#: A blob may take so long in all, for 200 MB over a slow line, and so long without a byte.
 LONGEST_S = 300
 SILENCE_S = 60
 CONNECT_S = 5
@@ -50,6 +52,18 @@ AT_ONCE = 1000
 NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how long a store is waited for, in seconds."""
+
+    connect_s: float
+    silence_s: float
+    #: For one request in all.
+    longest_s: float
+    #: While a request that failed is made again.
+    retry_s: float
+
+
 class Bucket:
     """A bucket, or what begins with a prefix in it."""
 
@@ -60,22 +74,8 @@ class Bucket:
 
     @classmethod
     def from_settings(cls, bucket: str, prefix: str, settings: Settings) -> Bucket:
-        """Without keys, the usual `AWS_*` variables and the machine's role count."""
-        key_id, secret = settings.blobs_key_id, settings.blobs_secret.get_secret_value()
-        if bool(key_id) != bool(secret):
-            raise BadInput("Set MMAPP_BLOBS_KEY_ID and MMAPP_BLOBS_SECRET together, or neither")
-        config: S3Config = {"region": settings.blobs_region}
-        if settings.blobs_endpoint:
-            config["endpoint"] = _address(settings.blobs_endpoint)
-        if key_id:
-            config |= {"access_key_id": key_id, "secret_access_key": secret}
-        store = S3Store(
-            bucket,
-            prefix=prefix or None,
-            config=config,
-            client_options=_client(settings),
-            retry_config=_retries(settings),
-        )
+        patience = Patience(CONNECT_S, SILENCE_S, LONGEST_S, settings.blobs_seconds)
+        store = open_store(bucket, prefix, settings, patience)
         return cls(store, settings.blobs_url, settings.blobs_memory_mb * 1_000_000)
 
     def put(self, data: bytes) -> str:
@@ -103,7 +103,7 @@ class Bucket:
                     raise damaged(file)
                 return verified(sha256, answer.bytes().to_bytes(), file)
             except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
+                if is_bucket_missing(error):
                     raise
                 raise missing(sha256, self.place) from error
 
@@ -134,27 +134,55 @@ class Bucket:
         with self._told("removed from"):
             obstore.delete(self._store, list(names))
 
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """What the library raises, as an error that a person can meet."""
-        try:
-            yield
-        except (PermissionDeniedError, UnauthenticatedError) as error:
+    def _told(self, what: str) -> AbstractContextManager[None]:
+        return told(self.place, what)
+
+
+def open_store(bucket: str, prefix: str, settings: Settings, patience: Patience) -> S3Store:
+    """What begins with a prefix in a bucket; without keys, the usual `AWS_*` variables and the
+    machine's role count."""
+    key_id, secret = settings.blobs_key_id, settings.blobs_secret.get_secret_value()
+    if bool(key_id) != bool(secret):
+        raise BadInput("Set MMAPP_BLOBS_KEY_ID and MMAPP_BLOBS_SECRET together, or neither")
+    config: S3Config = {"region": settings.blobs_region}
+    if settings.blobs_endpoint:
+        config["endpoint"] = _address(settings.blobs_endpoint)
+    if key_id:
+        config |= {"access_key_id": key_id, "secret_access_key": secret}
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options=_client(settings, patience),
+        retry_config=_retries(patience),
+    )
+
+
+@contextlib.contextmanager
+def told(place: str, what: str) -> Iterator[None]:
+    """What the library raises, as an error that a person can meet."""
+    try:
+        yield
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise StorageRefused(
+            f"{place} refuses us ({_reason(error)}); correct MMAPP_BLOBS_KEY_ID and"
+            " MMAPP_BLOBS_SECRET, or what they may do there"
+        ) from error
+    except (BaseError, OSError, ValueError) as error:
+        reason = _reason(error)
+        if reason == "NoSuchBucket" or isinstance(error, FileNotFoundError):
             raise StorageRefused(
-                f"{self.place} refuses us ({_reason(error)}); correct MMAPP_BLOBS_KEY_ID and"
-                " MMAPP_BLOBS_SECRET, or what they may do there"
+                f"There is no bucket for {place} ({reason}); make it, or correct"
+                " MMAPP_BLOBS_URL and MMAPP_BLOBS_ENDPOINT"
             ) from error
-        except (BaseError, OSError, ValueError) as error:
-            reason = _reason(error)
-            if reason == "NoSuchBucket" or isinstance(error, FileNotFoundError):
-                raise StorageRefused(
-                    f"There is no bucket for {self.place} ({reason}); make it, or correct"
-                    " MMAPP_BLOBS_URL and MMAPP_BLOBS_ENDPOINT"
-                ) from error
-            raise StorageProblem(
-                f"A file can't be {what} {self.place} ({reason}); see that the store runs, then try"
-                " again"
-            ) from error
+        raise StorageProblem(
+            f"A file can't be {what} {place} ({reason}); see that the store runs, then try again"
+        ) from error
+
+
+def is_bucket_missing(error: FileNotFoundError) -> bool:
+    """And not a file in it alone."""
+    return "NoSuchBucket" in str(error)
 
 
 def _address(endpoint: str) -> str:
@@ -170,12 +198,12 @@ def _address(endpoint: str) -> str:
     return endpoint
 
 
-def _client(settings: Settings) -> ClientConfig:
+def _client(settings: Settings, patience: Patience) -> ClientConfig:
     options: ClientConfig = {
         "allow_http": settings.blobs_endpoint.startswith("http://"),
-        "connect_timeout": timedelta(seconds=CONNECT_S),
-        "read_timeout": timedelta(seconds=SILENCE_S),
-        "timeout": timedelta(seconds=LONGEST_S),
+        "connect_timeout": timedelta(seconds=patience.connect_s),
+        "read_timeout": timedelta(seconds=patience.silence_s),
+        "timeout": timedelta(seconds=patience.longest_s),
     }
     if settings.blobs_ca:
         try:
@@ -185,10 +213,10 @@ def _client(settings: Settings) -> ClientConfig:
     return options
 
 
-def _retries(settings: Settings) -> RetryConfig:
+def _retries(patience: Patience) -> RetryConfig:
     return {
         "max_retries": MOST_RETRIES,
-        "retry_timeout": timedelta(seconds=settings.blobs_seconds),
+        "retry_timeout": timedelta(seconds=patience.retry_s),
         "backoff": {"max_backoff": timedelta(seconds=LONGEST_PAUSE_S)},
     }
 

@@ -128,8 +128,8 @@ def test_what_cannot_be_kept_is_told_and_made_again(tiny_checkpoint: Path, featu
     seeing = encoder(tiny_checkpoint, features)
     shutil.rmtree(features)
     seeing.encode(PHOTOS)
-    kept = seeing.eyes.features.folder
-    assert kept is not None
+    kept = seeing.eyes.features.shared
+    assert isinstance(kept, FeatureFolder)
     assert str(features) in kept.trouble
     assert scores(tiny_checkpoint, features) == scores(tiny_checkpoint)
 
