@@ -37,15 +37,9 @@ import torch
 
 from benchmarks.limits import matrix_rate, read_rate
 from benchmarks.plot import ratios_svg
-from benchmarks.shapes import (
-    SCOUT_CHUNK,
-    SHAPES,
-    text_config,
-    write_text_checkpoint,
-    write_vision_checkpoint,
-)
+from benchmarks.shapes import SHAPES, text_config, write_text_checkpoint, write_vision_checkpoint
 from model.checkpoint import load_transformer, save_checkpoint
-from model.convert.gguf import export_gguf
+from model.convert.gguf import CHUNK, export_gguf
 from model.engine import choose_device, choose_dtype
 from model.progress import Progress
 from model.quantized.quantize import quantize
@@ -312,7 +306,7 @@ def contenders(options: argparse.Namespace) -> tuple[list[Contender], list[Conte
             types.append("q8_0")
             texts.append(Contender(OURS_OF["llama.cpp q8_0"], "ours", int8(folder)))
         # The same weights, but for the chunk, of which llama.cpp knows one only.
-        known = text_checkpoint(options, here, SCOUT_CHUNK)
+        known = text_checkpoint(options, here, CHUNK)
         texts += [Contender(f"llama.cpp {kind}", "llama.cpp", gguf(known, kind)) for kind in types]
     return texts, visions
 

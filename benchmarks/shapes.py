@@ -14,12 +14,12 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from model.checkpoint import save_checkpoint
 from model.config import ModelConfig, TextConfig, VisionConfig
+from model.convert.gguf import CHUNK
 from model.convert.tokenizer import LLAMA4_PIECES
 from model.tokenizer import CONTROL_TOKENS, PATCH
 from model.transformer import Transformer
 
 CONTEXT = 20_480  #: tokens: the longest work and what is written after it
-SCOUT_CHUNK = 8192  #: tokens that layers with RoPE see together, in Llama 4 as published
 
 #: Numbers of `TextConfig`, beside those that all shapes share.
 SHAPES: dict[str, dict[str, int]] = {
@@ -43,7 +43,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 1536,
         "intermediate_size_mlp": 3072,
         "vocab_size": 16_384,
-        "attention_chunk_size": SCOUT_CHUNK,
+        "attention_chunk_size": CHUNK,
     },
     "narrow": {  # 7.5 M parameters: for texts so long that little else than attention costs time
         "hidden_size": 128,
@@ -54,7 +54,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 256,
         "intermediate_size_mlp": 512,
         "vocab_size": 1024,
-        "attention_chunk_size": SCOUT_CHUNK,
+        "attention_chunk_size": CHUNK,
     },
 }
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 #: Encodes what is at these places, in their order.
@@ -120,15 +120,12 @@ class FeatureFolder:
     def find(self, key: bytes, device: torch.device) -> Tensor | None:
         path = self._file(key)
         try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                metadata = file.metadata() or {}
-                features: Tensor = file.get_tensor("features")
+            features = _unpacked(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError):
-            self._remove(path)
-            return None
-        if metadata.get("format") != FORMAT or metadata.get("sha256") != _sha256(features):
+        except OSError:
+            features = None
+        if features is None:
             self._remove(path)
             return None
         with suppress(OSError):
@@ -140,18 +137,18 @@ class FeatureFolder:
         path = self._file(key)
         if not self.budget_bytes or path.exists():
             return
-        kept = features.detach().cpu().contiguous()
+        data = _packed(features)
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         try:
             # No fsync: what a machine that loses its power leaves half fails its checksum.
-            save_file({"features": kept}, fresh, {"format": FORMAT, "sha256": _sha256(kept)})
+            fresh.write_bytes(data)
             fresh.chmod(0o600)
             fresh.replace(path)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             self.trouble = f"{self.path}: {error}"
             fresh.unlink(missing_ok=True)
             return
-        self._unmeasured += kept.nbytes
+        self._unmeasured += len(data)
         if self._unmeasured > LOOK_SHARE * self.budget_bytes:
             self._make_room()
 

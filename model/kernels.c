@@ -622,11 +622,11 @@ static matrix pick(const matrix *stack, long index)
     return m;
 }
 
-/* Where one is smaller, as vectors have no other word for it. Not a number stays what it is. */
-static inline floats larger(floats x, floats least)
+/* The larger of two, as vectors have no other word for it. An x that is no number stays so. */
+static inline floats larger(floats x, floats other)
 {
-    ints is_less = x < least;
-    return (floats)(((ints)least & is_less) | ((ints)x & ~is_less));
+    ints is_less = x < other;
+    return (floats)(((ints)other & is_less) | ((ints)x & ~is_less));
 }
 
 /* e^x to the precision of float32, for x up to 87: a power of two, times the series of what is left

@@ -4,8 +4,8 @@ CPUs without bfloat16 units multiply bfloat16 matrices several times slower than
 where the weights are input-major, as experts are, a hundred times. There, `kernels` multiplies
 them; without a compiler, weights are widened to float32 in slices of a bounded size just before
 they are used; sums are float32 in either way. Training, GPUs and CPUs with such units take the
-plain product. Called by `layers`, `moe`,
-`attention`, `transformer` and `vision`.
+plain product. Called by `layers`, `moe`, `attention`, `transformer` and `vision`, and by
+`quantized.layers`, which asks what is slow.
 
 Letters: D inputs, F outputs, m rows, _x any leading dimensions.
 """

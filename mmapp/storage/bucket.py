@@ -120,15 +120,8 @@ class Bucket:
         self.remove([name_of(sha256)])
 
     def stored(self) -> Iterator[Stored]:
-        """Others may have files in the bucket: what has no name of a blob is not ours."""
-        with self._told("listed in"):
-            for page in obstore.list(self._store, chunk_size=AT_ONCE):
-                for entry in page:
-                    name = entry["path"]
-                    if NAME.fullmatch(name):
-                        sha256 = name.replace("/", "")
-                        written_at = entry["last_modified"].timestamp()
-                        yield Stored(name, sha256, entry["size"], written_at)
+        for name, size, written_at in listed(self._store, self.place, NAME):
+            yield Stored(name, name.replace("/", ""), size, written_at)
 
     def remove(self, names: Iterable[str]) -> None:
         with self._told("removed from"):
@@ -178,6 +171,16 @@ def told(place: str, what: str) -> Iterator[None]:
         raise StorageProblem(
             f"A file can't be {what} {place} ({reason}); see that the store runs, then try again"
         ) from error
+
+
+def listed(store: S3Store, place: str, names: re.Pattern[str]) -> Iterator[tuple[str, int, float]]:
+    """Name, size and time of writing. Others may have files in the bucket: what has no such name is
+    not ours."""
+    with told(place, "listed in"):
+        for page in obstore.list(store, chunk_size=AT_ONCE):
+            for entry in page:
+                if names.fullmatch(entry["path"]):
+                    yield entry["path"], entry["size"], entry["last_modified"].timestamp()
 
 
 def is_bucket_missing(error: FileNotFoundError) -> bool:

@@ -22,7 +22,7 @@ from mmapp.config import FEATURES, Settings
 from mmapp.errors import StorageProblem
 from mmapp.logs import get_logger
 from mmapp.storage.blobs import Stored
-from mmapp.storage.bucket import AT_ONCE, Patience, is_bucket_missing, open_store, told
+from mmapp.storage.bucket import Patience, is_bucket_missing, listed, open_store, told
 
 #: Features come in milliseconds; whoever waits longer for them had better encode.
 PATIENCE = Patience(connect_s=2, silence_s=3, longest_s=10, retry_s=1)
@@ -56,12 +56,8 @@ class BucketShelf:
 
     def stored(self) -> Iterator[Stored]:
         """Every file of features; raises `StorageProblem`."""
-        with told(self.place, "listed in"):
-            for page in obstore.list(self._store, chunk_size=AT_ONCE):
-                for entry in page:
-                    if NAME.fullmatch(entry["path"]):
-                        written_at = entry["last_modified"].timestamp()
-                        yield Stored(entry["path"], None, entry["size"], written_at)
+        for name, size, written_at in listed(self._store, self.place, NAME):
+            yield Stored(name, None, size, written_at)
 
     def remove(self, names: Iterable[str]) -> None:
         """Those that are gone are passed over; raises `StorageProblem`."""

@@ -14,10 +14,10 @@ import torch
 from benchmarks.engine import ROOT, WORKS, Turns, compare, machine, table, used_weights
 from benchmarks.plot import ratios_svg
 from benchmarks.runners import Ours, do, peak_bytes
-from benchmarks.shapes import SCOUT_CHUNK, SHAPES, text_config, vision_config
+from benchmarks.shapes import SHAPES, text_config, vision_config
 from model.checkpoint import Uninitialised
 from model.config import ModelConfig
-from model.convert.gguf import refuse_other_mathematics
+from model.convert.gguf import CHUNK, refuse_other_mathematics
 from model.transformer import Transformer
 from tests.checkpoints import tiny_checkpoint
 
@@ -57,7 +57,7 @@ def test_the_weights_that_a_token_uses_are_those_of_the_model() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_one_that_llama_cpp_computes_too_with_its_chunk(shape: str) -> None:
     text = text_config(shape)
-    refuse_other_mathematics(text_config(shape, chunk=SCOUT_CHUNK))
+    refuse_other_mathematics(text_config(shape, chunk=CHUNK))
     assert vision_config(text.hidden_size).tokens_per_tile == 144
     assert all(w.tokens + w.behind < text.max_position_embeddings for w in WORKS)
 
